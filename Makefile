@@ -1,0 +1,17 @@
+SECONDS ?= 0
+.PHONY: setup demo test lint bench
+
+setup:          ## create .venv with everything the package needs
+	@scripts/setup.sh
+
+demo: setup     ## run the whole gate on a virtual camera (SECONDS=30 to stop by itself)
+	@.venv/bin/gate demo --seconds $(SECONDS)
+
+test: setup     ## lint, types, layers, then every test
+	@scripts/test.sh
+
+lint: setup     ## ruff, mypy, import-linter
+	@scripts/lint.sh
+
+bench: setup    ## measure this machine
+	@.venv/bin/python benchmarks/methods.py

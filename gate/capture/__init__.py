@@ -1,0 +1,1 @@
+"""Cameras and files: opening, reading, losing and finding them again."""

@@ -1,0 +1,1 @@
+"""What a recognizer imports to consume the stream."""

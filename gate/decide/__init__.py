@@ -1,0 +1,1 @@
+"""Turns scored faces into verdicts and verdicts into publications."""

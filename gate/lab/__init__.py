@@ -1,0 +1,1 @@
+"""The laboratory: evaluation, calibration and the tools of researchers."""

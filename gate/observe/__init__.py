@@ -1,0 +1,1 @@
+"""What people and machines can see of a running gate: metrics, health, page and log."""

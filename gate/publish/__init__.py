@@ -1,0 +1,1 @@
+"""Delivery: the event, the queue, and the Redis stream."""

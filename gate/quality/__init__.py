@@ -1,0 +1,1 @@
+"""Face image quality: every method behind `load_method`."""

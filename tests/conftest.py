@@ -1,0 +1,78 @@
+"""Fixtures that every room shares."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gate.types import Image
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+TEST_DATA = Path(os.environ.get("GATE_TEST_DATA", REPOSITORY.parent / "shared")).resolve()
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of development data; tests that truly need it skip where it is missing."""
+    if not (TEST_DATA / "data").is_dir():
+        pytest.skip("the development data is not here; GATE_TEST_DATA names its folder")
+    return TEST_DATA
+
+
+@pytest.fixture(scope="session")
+def portable() -> Path:
+    """Two aligned portraits and the numbers the published code returned for them."""
+    return REPOSITORY / "tests" / "reference" / "portable"
+
+
+@pytest.fixture(scope="session")
+def portraits() -> dict[str, Image]:
+    """Pictures of faces that pip packages ship, RGB uint8: one astronaut, one admiral, one group of six."""
+    import cv2
+    import insightface
+    import matplotlib as mpl
+    import skimage
+
+    def read(path: Path) -> Image:
+        bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
+        return np.ascontiguousarray(bgr[:, :, ::-1])
+
+    return {
+        "astronaut": read(Path(skimage.__file__).parent / "data" / "astronaut.png"),
+        "grace_hopper": read(Path(mpl.get_data_path()) / "sample_data" / "grace_hopper.jpg"),
+        "group": read(Path(insightface.__file__).parent / "data" / "images" / "t1.jpg"),
+    }
+
+
+@dataclass
+class FakeClock:
+    """A clock that moves only when told."""
+
+    now_s: float = 1000.0
+    now_ms: int = 1_700_000_000_000
+
+    def monotonic_s(self) -> float:
+        return self.now_s
+
+    def unix_ms(self) -> int:
+        return self.now_ms
+
+    def advance(self, seconds: float) -> None:
+        self.now_s += seconds
+        self.now_ms += round(seconds * 1000)
+
+
+@pytest.fixture
+def fake_clock() -> FakeClock:
+    """Time in the hands of the test."""
+    return FakeClock()
+
+
+@pytest.fixture(scope="session")
+def weights_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where weight files are kept between test runs: `$GATE_WEIGHTS`, else the user's cache as in production."""
+    from gate.weights.zoo import default_folder
+
+    return default_folder()

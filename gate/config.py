@@ -163,7 +163,7 @@ class RedisConfig(Section):
     """Where accepted faces go."""
 
     url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
-    """`redis://`, `rediss://`, `unix://` or `embedded:` (a private server without persistence). Never logged as it is."""
+    """`redis://`, `rediss://`, `unix://` or `embedded:` (a private server, nothing kept). Never logged as it is."""
 
     password_file: Path | None = None
     """File that holds the password, when it is not part of the URL."""

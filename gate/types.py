@@ -27,6 +27,29 @@ def _check(name: str, array: npt.NDArray[Any], shape: tuple[int | None, ...], dt
         raise ValueError(f"{name} must be ({wanted}) {np.dtype(dtype).name}, got {array.shape} {array.dtype}")
 
 
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """When and where a face was seen: a frame without its pixels, so that keeping it costs nothing."""
+
+    camera: str
+
+    seq: int
+    """`Frame.seq`."""
+
+    width_px: int
+
+    height_px: int
+
+    captured_s: float
+    """Monotonic seconds at decode."""
+
+    captured_ms: int
+    """Unix milliseconds at decode."""
+
+    pts_ms: float | None = None
+    """As in `Frame`."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
     """One decoded picture of one camera."""
@@ -61,6 +84,19 @@ class Frame:
     def height_px(self) -> int:
         """Rows of the picture."""
         return int(self.image.shape[0])
+
+    @property
+    def sighting(self) -> Sighting:
+        """The frame without its pixels."""
+        return Sighting(
+            camera=self.camera,
+            seq=self.seq,
+            width_px=self.width_px,
+            height_px=self.height_px,
+            captured_s=self.captured_s,
+            captured_ms=self.captured_ms,
+            pts_ms=self.pts_ms,
+        )
 
     def __repr__(self) -> str:
         size = f"{self.width_px}x{self.height_px}"
@@ -125,7 +161,7 @@ class Signals:
 class ScoredFace:
     """A tracked face with its aligned crop and, where it was worth scoring, its quality."""
 
-    frame: Frame
+    sighting: Sighting
 
     tracked: TrackedFace
 
@@ -145,6 +181,9 @@ class ScoredFace:
 
     model: str
     """name@first 8 hex digits of the weights' sha256, empty as above."""
+
+    context: Image | None = None
+    """(H, W, 3) uint8 RGB, the face with a margin from the full frame, where the configuration asks for it."""
 
     def __post_init__(self) -> None:
         _check("ScoredFace.crop", self.crop, (CROP_SIDE_PX, CROP_SIDE_PX, 3), np.uint8)

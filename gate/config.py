@@ -41,6 +41,9 @@ class CameraConfig(Section):
     transport: Literal["tcp", "udp"] = "tcp"
     """RTSP transport. TCP survives Wi-Fi and NAT; UDP saves a little delay on a clean wire."""
 
+    listen: bool = False
+    """`rtsp://` only: wait at this address for a camera that pushes, instead of dialling it."""
+
     open_timeout_s: float = Field(default=10.0, gt=0, le=120)
     """How long opening the camera may take."""
 

@@ -1,0 +1,1 @@
+"""What each `gate` command does: reads its arguments, calls the rooms, prints the answer."""

@@ -1,0 +1,124 @@
+"""`gate check`: is everything there that `gate run` will need?"""
+
+import argparse
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING
+
+from gate.commands.arguments import Subparsers
+from gate.commands.run import add_source_arguments, config_of
+from gate.errors import GateError
+
+if TYPE_CHECKING:
+    from gate.config import CameraConfig, GateConfig
+
+
+def add_arguments(commands: Subparsers) -> None:
+    """Add `gate check`."""
+    parser = commands.add_parser("check", help="validate the configuration and probe cameras, Redis, device, weights")
+    add_source_arguments(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print one line a probe: what was tried, and what was found or what to do; exit code 1 on any fault."""
+    from gate.observe.logging import configure
+
+    # What libraries log while they are probed is not the answer; the lines below are.
+    configure("error", "console")
+    config = config_of(args)
+    print(f"ok    config: {len(config.cameras)} camera(s)")
+    faults = 0
+    for name, probe in probes(config):
+        verdict, words = _try(probe)
+        faults += verdict == "FAULT"
+        print(f"{verdict:5} {name}: {words}", flush=True)
+    print("everything is ready" if not faults else f"{faults} fault(s)")
+    return 1 if faults else 0
+
+
+def _try(probe: Callable[[], str]) -> tuple[str, str]:
+    try:
+        return "ok", probe()
+    except GateError as error:
+        return "FAULT", " ".join(str(error).splitlines())
+
+
+def probes(config: "GateConfig") -> Iterator[tuple[str, Callable[[], str]]]:
+    """What is probed, in the order of the fix: libraries, weights, Redis, port, cameras."""
+    yield "device", partial(_device, config)
+    yield "detector", partial(_detector, config)
+    yield "method", partial(_method, config)
+    yield "redis", partial(_redis, config)
+    if config.http.enabled:
+        yield "http", partial(_http, config)
+    for camera in config.cameras:
+        yield f"camera {camera.name}", partial(_camera, camera)
+
+
+def _device(config: "GateConfig") -> str:
+    from gate.quality.device import resolve_device
+
+    return resolve_device(config.quality.device)
+
+
+def _detector(config: "GateConfig") -> str:
+    from gate.assembly import load_detector
+
+    detector = load_detector(config)
+    return f"{detector.name} on {detector.device}"
+
+
+def _method(config: "GateConfig") -> str:
+    import numpy as np
+
+    from gate.assembly import load_scorer
+
+    scorer = load_scorer(config)
+    scorer.quality(np.full((1, 112, 112, 3), 128, np.uint8))
+    return f"{scorer.name} with {scorer.model} on {scorer.device}, scores a test crop"
+
+
+def _redis(config: "GateConfig") -> str:
+    from contextlib import ExitStack
+
+    from gate.assembly import build_sink, redis_address
+    from gate.clock import SystemClock
+
+    with ExitStack() as resources:
+        sink = build_sink(config, redis_address(config, resources), SystemClock())
+        resources.callback(sink.close)
+        return f"{sink.check()}, stream {config.redis.stream}"
+
+
+def _http(config: "GateConfig") -> str:
+    from gate.observe.http import HttpServer
+
+    server = HttpServer(config.http.host, config.http.port, {})
+    server.start()
+    server.close()
+    return f"{config.http.host}:{config.http.port} is free"
+
+
+def _camera(camera: "CameraConfig") -> str:
+    from gate.capture.factory import open_source_for
+    from gate.capture.source import CorruptPictureError
+    from gate.clock import SystemClock
+    from gate.errors import CaptureError
+
+    source = open_source_for(camera, SystemClock(), threading.Event(), listen=camera.listen)
+    try:
+        source.open()
+        for _ in range(100):
+            try:
+                picture = source.read()
+            except CorruptPictureError:
+                continue
+            if picture is None:
+                break
+            height_px, width_px = picture.image.shape[:2]
+            return f"{source.label}, {width_px}x{height_px}"
+    finally:
+        source.close()
+    raise CaptureError(f"{source.label}: opened, but no picture could be decoded. Is it a video stream?", cause="codec")

@@ -1,0 +1,288 @@
+"""Builds a running gate from a configuration, keeps it running, and takes it down without losing a visit."""
+
+import json
+import os
+import platform
+import signal
+import threading
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import structlog
+
+from gate import __version__
+from gate.assembly import (
+    build_camera_thread,
+    build_observer,
+    build_sink,
+    load_detector,
+    load_scorer,
+    redis_address,
+)
+from gate.capture.board import SlotBoard
+from gate.capture.camera import CameraThread
+from gate.clock import Clock, SystemClock
+from gate.config import GateConfig
+from gate.decide.visits import Publication, VisitBook
+from gate.errors import ConfigError
+from gate.faces.tracker import Tracker
+from gate.observe.http import HttpServer
+from gate.observe.logging import configure
+from gate.observe.routes import build_routes
+from gate.outgoing import to_event
+from gate.pipeline import CameraState, Pipeline
+from gate.publish.publisher import Publisher
+from gate.publish.ulid import UlidFactory
+
+log = structlog.get_logger(__name__)
+
+STEP_TIMEOUT_S = 0.2
+"""How often the engine looks up when no camera gives a frame."""
+
+DRAIN_TIMEOUT_S = 10.0
+"""How long a stopping gate waits for Redis to take what was accepted."""
+
+JOIN_TIMEOUT_S = 2.0
+"""How long a stopping gate waits for its camera threads together; one that hangs in the network is left behind."""
+
+MAX_FAILURES_IN_A_ROW = 20
+"""An engine that fails this often without one good step is broken for good: end, and let the supervisor restart."""
+
+
+class Daemon:
+    """One running gate.
+
+    `run` is the whole life for a command; `start`, `stop` and `wait` are for whoever embeds a gate.
+
+    Args:
+        config: What to run.
+        until_eof: End when every file source has ended.
+        summary: Write the final counts here as JSON.
+        clock: Time.
+    """
+
+    def __init__(
+        self,
+        config: GateConfig,
+        *,
+        until_eof: bool = False,
+        summary: Path | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._config = config
+        self._until_eof = until_eof
+        self._summary = summary
+        self._clock = clock or SystemClock()
+        self._stop = threading.Event()
+        self._running = False
+        self._failed = False
+        self._resources = ExitStack()
+        self._board = SlotBoard()
+        self._cameras: list[CameraThread] = []
+        self._ended: set[str] = set()
+        self._engine: threading.Thread | None = None
+        self._http: HttpServer | None = None
+        self.observer = build_observer(config, self._clock)
+
+    @property
+    def http_address(self) -> str | None:
+        """Where page and metrics are, such as `http://127.0.0.1:8080`; None when the server is off."""
+        return None if self._http is None else self._http.url
+
+    def run(self) -> int:
+        """Run until SIGINT or SIGTERM, or until the files end; returns the exit code."""
+        configure(self._config.log.level, self._config.log.format)
+        if self._until_eof:
+            self._check_that_files_end()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._on_signal)
+        try:
+            self.start()
+            self._stop.wait()
+        finally:
+            self.shut_down()
+        return 1 if self._failed else 0
+
+    def start(self) -> None:
+        """Load, connect and start every thread; returns when frames flow.
+
+        Raises:
+            GateError: weights, device, address or port cannot be used; nothing is left running.
+        """
+        try:
+            self._start()
+        except BaseException:
+            self._resources.close()
+            raise
+
+    def stop(self) -> None:
+        """Ask the gate to end; returns at once."""
+        self._stop.set()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for the end of a started gate; True when it has been asked to end."""
+        return self._stop.wait(timeout_s)
+
+    def shut_down(self) -> None:
+        """Stop the cameras, close every visit, deliver what was accepted, write the summary. Safe to call twice."""
+        self._stop.set()
+        self._resources.close()
+
+    def _start(self) -> None:
+        config, on_exit = self._config, self._resources.callback
+        _set_threads(config.quality.threads)
+        on_exit(self._write_summary)
+        if config.http.enabled:
+            # First, so that /readyz can say "starting" while weights are fetched.
+            routes = build_routes(self.observer.metrics, self.observer.health, self.observer.status)
+            self._http = HttpServer(config.http.host, config.http.port, routes)
+            self._http.start()
+            on_exit(self._http.close)
+            log.info("listening", address=self.http_address)
+        detector = load_detector(config)
+        scorer = load_scorer(config)
+        self.observer.pipeline.method_active(scorer.name)
+        sink = build_sink(config, redis_address(config, self._resources), self._clock)
+        publisher = Publisher(
+            sink, capacity=config.redis.queue_events, clock=self._clock, observer=self.observer.publish
+        )
+        on_exit(publisher.close)
+        on_exit(self._drain, publisher)
+        publisher.start()
+        pipeline = self._build_pipeline(detector, scorer, publisher)
+        on_exit(self._finish, pipeline)
+        for camera in config.cameras:
+            thread = build_camera_thread(camera, self._board, self._clock, self.observer.capture, self._stop)
+            self._cameras.append(thread)
+            thread.start()
+        on_exit(self._leave_cameras)
+        self._engine = threading.Thread(target=self._turn, args=(pipeline,), name="engine", daemon=True)
+        self._engine.start()
+        on_exit(self._engine.join)
+        self._running = True
+        log.info(
+            "running",
+            cameras=[camera.name for camera in config.cameras],
+            detector=detector.name,
+            detector_device=detector.device,
+            method=scorer.name,
+            model=scorer.model,
+            version=__version__,
+            python=platform.python_version(),
+        )
+
+    def _build_pipeline(self, detector: Any, scorer: Any, publisher: Publisher) -> Pipeline:
+        config = self._config
+        new_id = UlidFactory(self._clock).new
+        states = {
+            camera.name: CameraState(
+                tracker=Tracker(min_iou=config.tracker.min_iou, max_gap_s=config.tracker.max_gap_s),
+                visits=VisitBook(camera.name, config.decide, new_id),
+                lossless=camera.pace == "fast",
+            )
+            for camera in config.cameras
+        }
+
+        def publish(publication: Publication) -> None:
+            start_s = time.perf_counter()
+            event = to_event(publication, config.redis.jpeg_quality)
+            self.observer.pipeline.stage("encode", time.perf_counter() - start_s)
+            publisher.offer(event)
+
+        return Pipeline(
+            cameras=states,
+            board=self._board,
+            detector=detector,
+            scorer=scorer,
+            rules=config.decide,
+            publish=publish,
+            report=self.observer.pipeline,
+            clock=self._clock,
+            context_margin=config.redis.context_margin,
+            max_gap_s=config.tracker.max_gap_s,
+        )
+
+    def _turn(self, pipeline: Pipeline) -> None:
+        """The engine thread."""
+        failures = 0
+        while not self._stop.is_set():
+            self.observer.pipeline.alive()
+            try:
+                frames = pipeline.step(STEP_TIMEOUT_S)
+                failures = 0
+            except Exception:
+                failures += 1
+                log.exception("engine_step_failed", failures_in_a_row=failures)
+                if failures >= MAX_FAILURES_IN_A_ROW:
+                    self._failed = True
+                    self._stop.set()
+                continue
+            if not frames:
+                self._close_ended(pipeline)
+        self.observer.pipeline.stopped()
+
+    def _close_ended(self, pipeline: Pipeline) -> None:
+        """End the visits of files that are over; with `until_eof`, end the gate after the last of them."""
+        over = {camera.camera for camera in self._cameras if camera.ended} - self._ended
+        if over and self._board.pending() == 0:
+            for camera in sorted(over):
+                pipeline.end_camera(camera)
+            self._ended |= over
+        if self._until_eof and len(self._ended) == len(self._cameras):
+            self._stop.set()
+
+    def _leave_cameras(self) -> None:
+        for camera in self._cameras:
+            camera.stop()
+        deadline_s = self._clock.monotonic_s() + JOIN_TIMEOUT_S
+        for camera in self._cameras:
+            camera.join(max(0.0, deadline_s - self._clock.monotonic_s()))
+        for frame in self._board.take(0.0):
+            self.observer.capture.dropped(frame.camera, 1)
+        self._board.close()
+
+    def _finish(self, pipeline: Pipeline) -> None:
+        pipeline.finish()
+
+    def _drain(self, publisher: Publisher) -> None:
+        left = publisher.drain(DRAIN_TIMEOUT_S)
+        if left:
+            log.error("events_left_behind", events=left, waited_s=DRAIN_TIMEOUT_S)
+
+    def _write_summary(self) -> None:
+        if not self._running:
+            return
+        counts = self.observer.tally.summary()
+        log.info("stopped", frames=counts["frames"], faces=counts["faces"], published=counts["published"])
+        if self._summary is not None:
+            part = self._summary.with_name(f"{self._summary.name}.part")
+            part.write_text(json.dumps(counts, indent=2) + "\n", encoding="utf-8")
+            part.replace(self._summary)
+
+    def _check_that_files_end(self) -> None:
+        endless = [camera.name for camera in self._config.cameras if camera.loop or _is_live(camera.address)]
+        if endless:
+            raise ConfigError(f"--until-eof never ends with {', '.join(endless)}: only files without `loop` end.")
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        if self._stop.is_set():
+            # Asked twice: the person means it. What was not delivered yet is lost.
+            os._exit(128 + number)
+        self._stop.set()
+
+
+def _is_live(address: str) -> bool:
+    return ("://" in address and not address.startswith("file://")) or address.startswith("webcam:")
+
+
+def _set_threads(threads: int | None) -> None:
+    """Share the cores between torch, which scores, and OpenCV, which detects, instead of giving each all of them."""
+    import cv2
+    import torch
+
+    cores = os.cpu_count() or 1
+    torch.set_num_threads(threads or max(1, cores // 2))
+    cv2.setNumThreads(max(1, cores // 2))

@@ -1,0 +1,284 @@
+"""The engine: newest frames in, verdicts and publications out. One thread, one direction.
+
+Every camera gives its newest frame, each frame is detected, tracked and measured, the faces that cheap bars let
+through are scored together in one batch, and every face gets a verdict. Nothing here waits for Redis or a camera.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+import structlog
+
+from gate.clock import Clock
+from gate.config import DecideConfig
+from gate.decide.bars import cheap_reasons, quality_reasons
+from gate.decide.visits import Publication, VisitBook, VisitEnd
+from gate.faces.align import align
+from gate.faces.detector import Detector
+from gate.faces.geometry import outside_share
+from gate.faces.tracker import Tracker
+from gate.quality.signals import measure
+from gate.types import FloatArray, Frame, Image, ScoredFace, TrackedFace, Verdict
+
+log = structlog.get_logger(__name__)
+
+
+class Scorer(Protocol):
+    """What the engine needs of a quality method."""
+
+    name: str
+    model: str
+
+    def raw(self, crops: Image) -> FloatArray:
+        """(N, 112, 112, 3) uint8 RGB → (N,) float32, the method's published number."""
+        ...
+
+    def quality_of(self, raw: FloatArray) -> FloatArray:
+        """(N,) raw → (N,) calibrated quality, 0..100."""
+        ...
+
+
+class FrameBoard(Protocol):
+    """Where the cameras leave their newest frames."""
+
+    def take(self, timeout_s: float) -> list[Frame]:
+        """At most one frame a camera; empty after the time-out."""
+        ...
+
+
+class PipelineReport(Protocol):
+    """Who is told what happened. Every call is cheap."""
+
+    def processed(self, camera: str, age_s: float) -> None:
+        """A frame has been looked at, so long after its decode."""
+        ...
+
+    def broken(self, camera: str) -> None:
+        """A frame could not be looked at."""
+        ...
+
+    def stage(self, stage: str, seconds: float) -> None:
+        """A stage took so long."""
+        ...
+
+    def batch(self, faces: int) -> None:
+        """So many faces were scored together."""
+        ...
+
+    def face(self, camera: str, *, accepted: bool, reason: str, quality: float | None, method: str) -> None:
+        """A face got its verdict; `reason` is the decisive one, empty when accepted."""
+        ...
+
+    def visit(self, camera: str, result: str) -> None:
+        """A visit ended: `published` or `unusable`."""
+        ...
+
+
+@dataclass(slots=True)
+class CameraState:
+    """What the engine remembers of one camera."""
+
+    tracker: Tracker
+    visits: VisitBook
+    lossless: bool
+    """True for files played as fast as possible: their time is the file's own, and no frame is ever stale."""
+
+    last_frame_s: float = -math.inf
+    """Monotonic seconds when the engine last looked at a frame of this camera."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Candidate:
+    """A face on its way to a verdict."""
+
+    face: ScoredFace
+    reasons: tuple[str, ...]
+
+
+class Pipeline:
+    """Detects, tracks, aligns, scores and decides for all cameras of a process.
+
+    Args:
+        cameras: State per camera name; the names of the frames must be in it.
+        board: Where frames come from.
+        detector: Finds faces.
+        scorer: Turns crops into numbers.
+        rules: The bars.
+        publish: Takes each publication; must not block.
+        report: Is told of every frame, face and visit.
+        clock: Time.
+        context_margin: Also cut the face with this margin (share of the box side) from the full frame.
+        max_gap_s: A camera that gave no frame for this long has no open visits.
+    """
+
+    def __init__(
+        self,
+        *,
+        cameras: Mapping[str, CameraState],
+        board: FrameBoard,
+        detector: Detector,
+        scorer: Scorer,
+        rules: DecideConfig,
+        publish: Callable[[Publication], None],
+        report: PipelineReport,
+        clock: Clock,
+        context_margin: float | None = None,
+        max_gap_s: float = 1.5,
+    ) -> None:
+        self._cameras = cameras
+        self._board = board
+        self._detector = detector
+        self._scorer = scorer
+        self._rules = rules
+        self._publish = publish
+        self._report = report
+        self._clock = clock
+        self._context_margin = context_margin
+        self._max_gap_s = max_gap_s
+
+    def step(self, timeout_s: float) -> int:
+        """Look at what the cameras have now; returns the number of frames, 0 after the time-out."""
+        frames = self._board.take(timeout_s)
+        seen: list[Frame] = []
+        ended: list[tuple[str, int]] = []
+        candidates: list[_Candidate] = []
+        for frame in frames:
+            try:
+                found, ends = self._look(frame)
+            except Exception:
+                # One poisonous frame of one camera must not stop the door of another.
+                log.exception("frame_failed", camera=frame.camera, seq=frame.seq)
+                self._report.broken(frame.camera)
+                continue
+            seen.append(frame)
+            candidates += found
+            ended += [(frame.camera, track) for track in ends]
+        for candidate in self._score(candidates):
+            self._decide(candidate)
+        for camera, track in ended:
+            self._emit(self._cameras[camera].visits.end(track))
+        now_s = self._clock.monotonic_s()
+        for frame in seen:
+            self._report.processed(frame.camera, now_s - frame.captured_s)
+        self._end_silent_visits(now_s)
+        return len(frames)
+
+    def end_camera(self, camera: str) -> None:
+        """Close the visits of a camera that will give no more frames."""
+        state = self._cameras[camera]
+        state.tracker.flush()
+        self._emit(state.visits.end_all())
+
+    def finish(self) -> None:
+        """Close every visit: the gate stops, and the last visit is never lost."""
+        for camera in self._cameras:
+            self.end_camera(camera)
+
+    def _look(self, frame: Frame) -> tuple[list[_Candidate], Sequence[int]]:
+        """Detect, track and measure one frame; returns its faces and the tracks that ended."""
+        state = self._cameras[frame.camera]
+        with self._timed("detect"):
+            faces = self._detector.detect(frame.image)
+        with self._timed("track"):
+            update = state.tracker.update(faces, _time_of(frame, state))
+        state.last_frame_s = self._clock.monotonic_s()
+        age_s = 0.0 if state.lossless else state.last_frame_s - frame.captured_s
+        candidates = [self._measure(frame, tracked, age_s) for tracked in update.tracked]
+        return candidates, update.ended
+
+    def _measure(self, frame: Frame, tracked: TrackedFace, age_s: float) -> _Candidate:
+        with self._timed("align"):
+            crop = align(frame.image, tracked.face.landmarks[None])[0]
+        with self._timed("signals"):
+            signals = measure(tracked.face, crop)
+        share = outside_share(tracked.face.box_xywh, frame.width_px, frame.height_px)
+        reasons = cheap_reasons(self._rules, tracked.face, signals, share, age_s)
+        face = ScoredFace(
+            sighting=frame.sighting,
+            tracked=tracked,
+            signals=signals,
+            crop=crop,
+            quality=None,
+            raw=None,
+            method="",
+            model="",
+            context=None if reasons else self._context(frame, tracked),
+        )
+        return _Candidate(face, tuple(reason.value for reason in reasons))
+
+    def _score(self, candidates: Iterable[_Candidate]) -> list[_Candidate]:
+        """Score what no cheap bar rejected, together."""
+        todo = list(candidates)
+        worth = [i for i, candidate in enumerate(todo) if not candidate.reasons]
+        if not worth:
+            return todo
+        with self._timed("score"):
+            raw = self._scorer.raw(np.stack([todo[i].face.crop for i in worth]))
+            quality = self._scorer.quality_of(raw)
+        self._report.batch(len(worth))
+        for i, one_raw, one_quality in zip(worth, raw.tolist(), quality.tolist(), strict=True):
+            finite = math.isfinite(one_quality) and math.isfinite(one_raw)
+            if not finite:
+                log.warning("score_not_finite", camera=todo[i].face.sighting.camera, method=self._scorer.name)
+            face = replace(
+                todo[i].face,
+                quality=one_quality if finite else None,
+                raw=one_raw if finite else None,
+                method=self._scorer.name,
+                model=self._scorer.model,
+            )
+            reasons = quality_reasons(self._rules, one_quality if finite else math.nan)
+            todo[i] = _Candidate(face, tuple(reason.value for reason in reasons))
+        return todo
+
+    def _decide(self, candidate: _Candidate) -> None:
+        face, verdict = candidate.face, Verdict(candidate.reasons)
+        self._report.face(
+            face.sighting.camera,
+            accepted=verdict.accepted,
+            reason=verdict.reasons[0] if verdict.reasons else "",
+            quality=face.quality,
+            method=face.method,
+        )
+        self._emit(self._cameras[face.sighting.camera].visits.see(face, verdict))
+
+    def _emit(self, publications: Iterable[Publication]) -> None:
+        for publication in publications:
+            if isinstance(publication, VisitEnd):
+                result = "published" if publication.visit.published else "unusable"
+                self._report.visit(publication.visit.camera, result)
+            self._publish(publication)
+
+    def _end_silent_visits(self, now_s: float) -> None:
+        """A camera that is silent has no tracker updates, but its visitors leave all the same."""
+        for camera, state in self._cameras.items():
+            if len(state.visits) and not state.lossless and now_s - state.last_frame_s > self._max_gap_s:
+                self.end_camera(camera)
+
+    def _context(self, frame: Frame, tracked: TrackedFace) -> Image | None:
+        if self._context_margin is None:
+            return None
+        x, y, w, h = tracked.face.box_xywh.tolist()
+        dx, dy = w * self._context_margin, h * self._context_margin
+        left, top = max(0, math.floor(x - dx)), max(0, math.floor(y - dy))
+        right, bottom = math.ceil(x + w + dx), math.ceil(y + h + dy)
+        cut = frame.image[top:bottom, left:right]
+        return np.ascontiguousarray(cut) if cut.size else None
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self._report.stage(stage, time.perf_counter() - start)
+
+
+def _time_of(frame: Frame, state: CameraState) -> float:
+    """Seconds for the tracker: a file played fast has its own time, everything else the machine's."""
+    if state.lossless and frame.pts_ms is not None:
+        return frame.pts_ms / 1000
+    return frame.captured_s

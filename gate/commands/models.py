@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,6 +70,18 @@ def pull(args: argparse.Namespace) -> int:
             return str(zoo.ensure(name, progress))
 
     return _for_each(args.names, fetch)
+
+
+def fetch_missing(names: Iterable[str]) -> None:
+    """Fetch those of `names` that are not here, with a bar for a person. Raises `WeightsError`."""
+    from gate.weights.zoo import Zoo
+
+    zoo = Zoo()
+    for name in names:
+        if zoo.status(name).state != "here":
+            print(f"gate: fetching {name} …", file=sys.stderr, flush=True)
+            with _progress(name) as progress:
+                zoo.ensure(name, progress)
 
 
 def verify(args: argparse.Namespace) -> int:

@@ -1,0 +1,82 @@
+"""Alive and ready: two questions an orchestrator asks, answered from named facts.
+
+Alive means that the engine still turns; a process that is not alive is restarted. Ready means that a person at the
+door would be served. One camera of several that is down is told but does not make the gate unready: the other
+doors still work, and taking the whole process out of service (or paging as if it were) would close them too. With
+every camera down nobody is served, so then it is unready.
+"""
+
+import threading
+from collections.abc import Iterable
+
+from gate.clock import Clock
+
+Answer = tuple[bool, list[str]]
+"""Whether all is well, and what is not; a list that is not empty beside True is worth a look but not an alarm."""
+
+
+class Health:
+    """Named conditions, cameras and heartbeats; safe to use from every thread.
+
+    Args:
+        clock: where ages come from.
+        required: conditions that fail as "starting" until they are first set.
+        heartbeat_limit_s: a heartbeat that is older is a stuck loop.
+    """
+
+    def __init__(
+        self, clock: Clock, *, required: Iterable[str] = ("method", "redis"), heartbeat_limit_s: float = 30.0
+    ) -> None:
+        self._clock = clock
+        self._limit_s = heartbeat_limit_s
+        self._lock = threading.Lock()
+        self._faults: dict[str, str | None] = dict.fromkeys(required, "starting")
+        self._cameras: dict[str, str | None] = {}
+        self._beats: dict[str, float] = {}
+
+    def set(self, name: str, *, ok: bool, reason: str = "") -> None:
+        """State a condition that readiness needs; `reason` says in a word or two why it does not hold."""
+        with self._lock:
+            self._faults[name] = None if ok else reason or "not ready"
+
+    def add_camera(self, name: str) -> None:
+        """Ask for a camera from now on; it is connecting."""
+        with self._lock:
+            self._cameras.setdefault(name, "connecting")
+
+    def set_camera(self, name: str, *, ok: bool, reason: str = "") -> None:
+        """State whether a camera delivers; one that was not added, or is forgotten, is not asked for."""
+        with self._lock:
+            if name in self._cameras:
+                self._cameras[name] = None if ok else reason or "down"
+
+    def forget_camera(self, name: str) -> None:
+        """Stop asking for a camera: it was removed, or its file ended as files do."""
+        with self._lock:
+            self._cameras.pop(name, None)
+
+    def beat(self, name: str) -> None:
+        """The loop of this name has turned. It is watched from its first beat on: loading weights may take minutes."""
+        with self._lock:
+            self._beats[name] = self._clock.monotonic_s()
+
+    def retire(self, name: str) -> None:
+        """Stop watching a loop that ends on purpose."""
+        with self._lock:
+            self._beats.pop(name, None)
+
+    def alive(self) -> Answer:
+        """Whether every loop that has started still turns."""
+        now_s = self._clock.monotonic_s()
+        with self._lock:
+            ages = {name: now_s - beat_s for name, beat_s in self._beats.items()}
+        late = [f"{name}: no sign of life for {age_s:.0f} s" for name, age_s in ages.items() if age_s > self._limit_s]
+        return not late, late
+
+    def ready(self) -> Answer:
+        """Whether faces can go from at least one camera to Redis; the reasons name every camera that is down."""
+        with self._lock:
+            faults = [f"{name}: {reason}" for name, reason in self._faults.items() if reason is not None]
+            down = [f"camera {name}: {reason}" for name, reason in self._cameras.items() if reason is not None]
+            blind = bool(self._cameras) and len(down) == len(self._cameras)
+        return not faults and not blind, faults + down

@@ -1,0 +1,318 @@
+"""Prometheus metrics: recording by typed methods, rendering without prometheus_client's own server.
+
+Label values come from closed sets. A camera is known after `add_camera` and forgotten after `forget_camera`; what a
+thread that outlives its camera still reports is not recorded, so a removed camera's series stay away.
+"""
+
+import math
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
+from prometheus_client import Metric as Family
+from prometheus_client.exposition import generate_latest as render_text
+from prometheus_client.openmetrics.exposition import generate_latest as render_openmetrics
+from prometheus_client.registry import Collector
+
+from gate.decide.reasons import Reason
+from gate.observe.table import (
+    DESIGN,
+    EVENT_TYPES,
+    OTHER,
+    PREFIX,
+    MetricSpec,
+    Outcome,
+    Stage,
+    VisitResult,
+    design,
+    plain,
+)
+
+__all__ = ["DESIGN", "Expected", "Metrics"]
+
+_TEXT = "text/plain; version=0.0.4; charset=utf-8"
+_OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+
+_REASONS = {"": "", **{reason.value: reason.value for reason in Reason}}
+_STAGES = {stage.value: stage.value for stage in Stage}
+_OUTCOMES = {outcome.value: outcome.value for outcome in Outcome}
+_RESULTS = {result.value: result.value for result in VisitResult}
+_TYPES = {name: name for name in EVENT_TYPES}
+
+_LEARNED_VALUES = 32
+"""Most values a label learns beyond the expected ones; the rest is `other`. No closed set of ours is half as long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """Closed sets that other rooms own; their series exist at 0 from the start, so that a first increase is seen."""
+
+    camera_causes: tuple[str, ...] = ()
+    """Why a camera is lost: values of `reconnects_total{cause}`."""
+
+    spool_reasons: tuple[str, ...] = ()
+    """Why an event is dropped: values of `spool_dropped_total{reason}`."""
+
+    fallback_causes: tuple[str, ...] = ()
+    """Why the gate falls back: values of `fallback_total{cause}`."""
+
+    methods: tuple[str, ...] = ()
+    """Quality methods that may become active."""
+
+
+class _Words:
+    """A label's values: the expected ones and a bounded number of others, so that no bug floods Prometheus."""
+
+    def __init__(self, expected: Iterable[str]) -> None:
+        self._known = {plain(word) for word in expected}
+        self._room = _LEARNED_VALUES
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._known))
+
+    def close(self, word: str) -> str:
+        """`word` where it belongs to the set, else `other`."""
+        word = plain(word)
+        if word in self._known:
+            return word
+        if self._room == 0 or not _is_word(word):
+            return OTHER
+        self._room -= 1
+        self._known.add(word)
+        return word
+
+
+def _is_word(text: str) -> bool:
+    """True for what may be a name of ours: never a URL, never a sentence."""
+    return 0 < len(text) <= 48 and text.isascii() and all(c.isalnum() or c in "_-.()+" for c in text)
+
+
+class Metrics:
+    """Every metric of `gate.observe.table`, in a registry of its own; safe to use from every thread.
+
+    Args:
+        registry: where to register; a fresh one by default.
+        expected: closed sets of the other rooms.
+        quality_bars: the gate's own quality thresholds (0..100); buckets are placed around them.
+    """
+
+    def __init__(
+        self,
+        registry: CollectorRegistry | None = None,
+        *,
+        expected: Expected | None = None,
+        quality_bars: Iterable[float] = (30.0,),
+    ) -> None:
+        expected = expected or Expected()
+        self.registry = registry or CollectorRegistry()
+        self.table = design(quality_bars)
+        self._lock = threading.Lock()
+        self._cameras: dict[str, set[tuple[str, tuple[str, ...]]]] = {}
+        self._camera_causes = _Words(expected.camera_causes)
+        self._spool_reasons = _Words(expected.spool_reasons)
+        self._fallback_causes = _Words(expected.fallback_causes)
+        self._methods = _Words(expected.methods)
+        self._method: str | None = None
+        self._metrics = {spec.name.removeprefix(PREFIX): self._create(spec) for spec in self.table}
+        self._per_camera = {spec.name.removeprefix(PREFIX) for spec in self.table if spec.per_camera}
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        self._start_shared_series()
+
+    def _create(self, spec: MetricSpec) -> Counter | Gauge | Histogram:
+        if spec.kind == "counter":
+            return Counter(spec.name, spec.help, spec.labels, registry=self.registry)
+        if spec.kind == "gauge":
+            return Gauge(spec.name, spec.help, spec.labels, registry=self.registry)
+        return Histogram(spec.name, spec.help, spec.labels, registry=self.registry, buckets=spec.buckets)
+
+    def _start_shared_series(self) -> None:
+        for stage in Stage:
+            self._touch("stage_seconds", stage.value)
+        for reason in self._spool_reasons:
+            self._touch("spool_dropped_total", reason)
+        for cause in self._fallback_causes:
+            self._touch("fallback_total", cause)
+        for method in self._methods:
+            self._touch("method_active", method)
+
+    def add_camera(self, name: str) -> None:
+        """Know a camera and start its series at 0; again does nothing."""
+        with self._lock:
+            if name in self._cameras:
+                return
+            self._cameras[name] = set()
+        series = [("frames_total", outcome.value) for outcome in Outcome]
+        series += [("visits_total", result.value) for result in VisitResult]
+        series += [("published_total", kind) for kind in EVENT_TYPES]
+        series += [("reconnects_total", cause) for cause in self._camera_causes]
+        for metric, value in series:
+            self._touch(metric, name, value)
+        self._touch("faces_total", name, "accepted", "")
+        for reason in Reason:
+            self._touch("faces_total", name, "rejected", reason.value)
+        # No time stamp yet: 0 would say that the last frame came in 1970.
+        for metric in ("frame_age_seconds", "capture_to_publish_seconds", "camera_up"):
+            self._touch(metric, name)
+        if self._method is not None:
+            self._touch("quality", name, self._method)
+
+    def forget_camera(self, name: str) -> None:
+        """Remove every series of a camera; an unknown one is no error."""
+        with self._lock:
+            for metric, values in self._cameras.pop(name, set()):
+                self._metrics[metric].remove(*values)
+
+    def frames(self, camera: str, outcome: Outcome | str, count: int = 1) -> None:
+        """Count frames by what became of them."""
+        self._count("frames_total", camera, _OUTCOMES.get(outcome, OTHER), by=count)
+
+    def frame_age(self, camera: str, age_s: float) -> None:
+        """Age of a frame when the engine took it."""
+        self._observe("frame_age_seconds", age_s, camera)
+
+    def last_frame(self, camera: str, captured_ms: int) -> None:
+        """Unix milliseconds of the newest decoded frame."""
+        self._set("last_frame_timestamp_seconds", captured_ms / 1000, camera)
+
+    def stage(self, stage: Stage | str, seconds: float) -> None:
+        """Time of one call of one stage."""
+        self._observe("stage_seconds", seconds, _STAGES.get(stage, OTHER))
+
+    def batch(self, faces: int) -> None:
+        """Size of one scored batch."""
+        self._observe("batch_faces", faces)
+
+    def face(self, camera: str, *, accepted: bool, reason: Reason | str = "") -> None:
+        """Count a judged face; `reason` is the decisive one of a rejection and is ignored for an accepted face."""
+        if accepted:
+            self._count("faces_total", camera, "accepted", "")
+        else:
+            self._count("faces_total", camera, "rejected", _REASONS.get(reason) or OTHER)
+
+    def quality(self, camera: str, method: str, quality: float) -> None:
+        """Calibrated quality, 0..100, of a scored face."""
+        with self._lock:
+            method = self._methods.close(method)
+        self._observe("quality", quality, camera, method)
+
+    def visit(self, camera: str, result: VisitResult | str) -> None:
+        """Count a visit that ended."""
+        self._count("visits_total", camera, _RESULTS.get(result, OTHER))
+
+    def published(self, camera: str, kind: str, *, capture_to_publish_s: float, publish_s: float) -> None:
+        """Count an acknowledged event of a type, with its age and the time of its write."""
+        self._count("published_total", camera, _TYPES.get(kind, OTHER))
+        self._observe("capture_to_publish_seconds", capture_to_publish_s, camera)
+        self._observe("publish_seconds", publish_s)
+
+    def spool(self, *, events: int, size_bytes: int) -> None:
+        """What waits for Redis now."""
+        self._set("spool_events", events)
+        self._set("spool_bytes", size_bytes)
+
+    def spool_dropped(self, reason: str, count: int = 1) -> None:
+        """Count accepted events that were lost."""
+        with self._lock:
+            reason = self._spool_reasons.close(reason)
+        self._count("spool_dropped_total", reason, by=count)
+
+    def camera_up(self, camera: str, *, up: bool) -> None:
+        """Whether the camera delivers."""
+        self._set("camera_up", float(up), camera)
+
+    def reconnect(self, camera: str, cause: str) -> None:
+        """Count a failed or lost connection."""
+        with self._lock:
+            cause = self._camera_causes.close(cause)
+        self._count("reconnects_total", camera, cause)
+
+    def method_active(self, method: str) -> None:
+        """Say which quality method is in use; every other one goes to 0."""
+        with self._lock:
+            method = self._methods.close(method)
+            if method == self._method:
+                return
+            self._method = method
+            names, cameras = list(self._methods), list(self._cameras)
+        for name in {*names, method}:
+            self._set("method_active", float(name == method), name)
+        for camera in cameras:
+            self._touch("quality", camera, method)
+
+    def fallback(self, cause: str) -> None:
+        """Count a fall-back to a weaker method, detector or device."""
+        with self._lock:
+            cause = self._fallback_causes.close(cause)
+        self._count("fallback_total", cause)
+
+    def device_memory(self, size_bytes: int) -> None:
+        """Memory held on the compute device."""
+        self._set("device_memory_bytes", size_bytes)
+
+    def config_reload(self, *, success: bool) -> None:
+        """Whether the last load of the configuration succeeded."""
+        self._set("config_reload_success", float(success))
+
+    def build(self, *, version: str, python: str, torch: str) -> None:
+        """Say what runs: versions of gate, Python and torch (empty when it is not loaded)."""
+        self._set("build_info", 1.0, version, python, torch)
+
+    def render(self, accept: str = "") -> tuple[bytes, str]:
+        """The scrape and its content type; OpenMetrics when the `Accept` header asks for it."""
+        view = _WithoutCreated(self.registry)
+        if "application/openmetrics-text" in accept:
+            scrape: bytes = render_openmetrics(view)  # type: ignore[no-untyped-call]
+            return scrape, _OPENMETRICS
+        return render_text(view), _TEXT
+
+    def _count(self, metric: str, *values: str, by: float = 1) -> None:
+        with self._lock:
+            series = self._series(metric, values)
+            if isinstance(series, Counter):
+                series.inc(by)
+
+    def _set(self, metric: str, value: float, *values: str) -> None:
+        with self._lock:
+            series = self._series(metric, values)
+            if isinstance(series, Gauge):
+                series.set(value)
+
+    def _observe(self, metric: str, value: float, *values: str) -> None:
+        # One NaN would make the histogram's sum NaN for ever.
+        if not math.isfinite(value):
+            return
+        with self._lock:
+            series = self._series(metric, values)
+            if isinstance(series, Histogram):
+                series.observe(value)
+
+    def _touch(self, metric: str, *values: str) -> None:
+        with self._lock:
+            self._series(metric, values)
+
+    def _series(self, metric: str, values: tuple[str, ...]) -> Counter | Gauge | Histogram | None:
+        """The series of these label values; None when its camera is not known. The lock is held."""
+        if metric in self._per_camera:
+            written = self._cameras.get(values[0])
+            if written is None:
+                return None
+            written.add((metric, values))
+        parent = self._metrics[metric]
+        return parent.labels(*values) if values else parent
+
+
+class _WithoutCreated(Collector):
+    """A registry without its `_created` series: they double the counters and nothing of ours asks for them.
+
+    prometheus_client can only switch them off for the whole process, which is not ours to decide.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+
+    def collect(self) -> Iterable[Family]:
+        for family in self._registry.collect():
+            family.samples = [sample for sample in family.samples if not sample.name.endswith("_created")]
+            yield family

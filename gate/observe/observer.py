@@ -1,0 +1,256 @@
+"""What the other rooms report to: one place that feeds metrics, counts, health and log.
+
+Each room has its own narrow door (`capture`, `publish`, `pipeline`), because the same word means different things in
+different rooms: capture drops frames that are late, the publisher drops events that nobody may lose.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from gate import __version__
+from gate.clock import Clock
+from gate.decide.reasons import Reason
+from gate.observe.changes import Changes
+from gate.observe.health import Health
+from gate.observe.logging import get_logger
+from gate.observe.metrics import Metrics
+from gate.observe.table import OTHER, Outcome, Stage, VisitResult, plain
+from gate.observe.tally import Tally
+
+
+class Log(Protocol):
+    """The part of a structlog logger that is used here."""
+
+    def info(self, event: str, **values: Any) -> Any:
+        """Write an entry of level info."""
+        ...
+
+    def warning(self, event: str, **values: Any) -> Any:
+        """Write an entry of level warning."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Sinks:
+    """Where reports go."""
+
+    metrics: Metrics
+    tally: Tally
+    health: Health
+    log: Log
+    changes: Changes
+
+
+class CaptureReport:
+    """What capture reports; called from the cameras' threads."""
+
+    def __init__(self, sinks: Sinks) -> None:
+        self._to = sinks
+
+    def up(self, camera: str) -> None:
+        """The camera delivers."""
+        self._to.metrics.camera_up(camera, up=True)
+        self._to.tally.camera(camera, "up")
+        self._to.health.set_camera(camera, ok=True)
+        if self._to.changes.recovered(f"camera {camera}"):
+            self._to.log.info("camera_up", camera=camera)
+
+    def lost(self, camera: str, cause: str, message: str) -> None:  # noqa: ARG002 - the message is for the raiser's own log
+        """The camera could not be opened or was lost; `cause` is one word of a closed set."""
+        cause = plain(cause)
+        self._to.metrics.camera_up(camera, up=False)
+        self._to.metrics.reconnect(camera, cause)
+        self._to.tally.camera(camera, "lost", cause)
+        self._to.health.set_camera(camera, ok=False, reason=cause)
+        if times := self._to.changes.failed(f"camera {camera}", cause):
+            self._to.log.warning("camera_lost", camera=camera, cause=cause, times=times)
+
+    def frame(self, camera: str, captured_ms: int) -> None:
+        """A frame was decoded at this Unix time in milliseconds."""
+        self._to.metrics.last_frame(camera, captured_ms)
+        self._to.tally.decoded(camera, captured_ms)
+
+    def dropped(self, camera: str, n: int = 1) -> None:
+        """Frames were decoded and not analysed: a newer one was there, or `max_fps` left them out."""
+        self._to.metrics.frames(camera, Outcome.DROPPED, n)
+        self._to.tally.frames(camera, Outcome.DROPPED, n)
+
+    def corrupt(self, camera: str) -> None:
+        """A frame could not be decoded."""
+        self._to.metrics.frames(camera, Outcome.CORRUPT)
+        self._to.tally.frames(camera, Outcome.CORRUPT)
+
+    def ended(self, camera: str) -> None:
+        """A file came to its end; that is no fault."""
+        self._to.metrics.camera_up(camera, up=False)
+        self._to.tally.camera(camera, "ended")
+        self._to.health.forget_camera(camera)
+        self._to.log.info("camera_ended", camera=camera)
+
+
+class PublishReport:
+    """What the publisher reports; called from its thread."""
+
+    def __init__(self, sinks: Sinks) -> None:
+        self._to = sinks
+
+    def published(self, camera: str, type: str, capture_to_publish_s: float, publish_s: float) -> None:  # noqa: A002 - the event's own field name
+        """Redis acknowledged an event of type `face` or `visit_end`."""
+        self._to.metrics.published(camera, type, capture_to_publish_s=capture_to_publish_s, publish_s=publish_s)
+        self._to.metrics.stage(Stage.PUBLISH, publish_s)
+        self._to.tally.published(camera, type, capture_to_publish_s)
+
+    def connected(self) -> None:
+        """Redis answers."""
+        self._to.tally.redis("connected")
+        self._to.health.set("redis", ok=True)
+        if self._to.changes.recovered("redis"):
+            self._to.log.info("redis_connected")
+
+    def failed(self, cause: str, message: str) -> None:  # noqa: ARG002 - the message is for the raiser's own log
+        """Redis refused or could not be reached; `cause` is one word of a closed set."""
+        cause = plain(cause)
+        self._to.tally.redis("away", cause)
+        self._to.health.set("redis", ok=False, reason=cause)
+        if times := self._to.changes.failed("redis", cause):
+            self._to.log.warning("redis_away", cause=cause, times=times)
+
+    def dropped(self, reason: str, n: int = 1) -> None:
+        """Accepted events were lost before Redis had them."""
+        reason = plain(reason)
+        self._to.metrics.spool_dropped(reason, n)
+        self._to.tally.lost(reason, n)
+        if times := self._to.changes.failed("events", reason):
+            self._to.log.warning("events_lost", reason=reason, times=times)
+
+    def depth(self, events: int, bytes: int) -> None:  # noqa: A002 - named as the metric spool_bytes
+        """What waits for Redis now."""
+        self._to.metrics.spool(events=events, size_bytes=bytes)
+        self._to.tally.waiting(events, bytes)
+
+
+class PipelineReport:
+    """What the engine reports; called from its thread."""
+
+    def __init__(self, sinks: Sinks) -> None:
+        self._to = sinks
+
+    def alive(self) -> None:
+        """The engine's loop has turned, with or without a frame."""
+        self._to.health.beat("engine")
+
+    def stopped(self) -> None:
+        """The engine's loop ends on purpose."""
+        self._to.health.retire("engine")
+
+    def processed(self, camera: str, age_s: float) -> None:
+        """The engine took a frame of this age."""
+        self._to.metrics.frames(camera, Outcome.PROCESSED)
+        self._to.metrics.frame_age(camera, age_s)
+        self._to.tally.frames(camera, Outcome.PROCESSED)
+
+    def stage(self, stage: Stage | str, seconds: float) -> None:
+        """One call of one stage took this long."""
+        self._to.metrics.stage(stage, seconds)
+
+    def broken(self, camera: str) -> None:
+        """A frame was taken but could not be analysed; it counts as dropped, so that the sum of frames stays whole."""
+        self._to.metrics.frames(camera, Outcome.DROPPED)
+        self._to.tally.frames(camera, Outcome.DROPPED)
+
+    def batch(self, faces: int) -> None:
+        """So many faces were scored at once."""
+        self._to.metrics.batch(faces)
+
+    def face(self, camera: str, *, accepted: bool, reason: Reason | str, quality: float | None, method: str) -> None:
+        """A face was judged.
+
+        Args:
+            camera: name of the camera.
+            accepted: the verdict.
+            reason: the decisive reason, empty when accepted.
+            quality: calibrated, 0..100; None when a cheap check rejected the face before scoring.
+            method: the method that scored, empty when none did.
+        """
+        decisive = _decisive(reason)
+        self._to.metrics.face(camera, accepted=accepted, reason=decisive)
+        if quality is not None:
+            self._to.metrics.quality(camera, method, quality)
+        self._to.tally.face(camera, accepted=accepted, reason=decisive, quality=quality)
+
+    def visit(self, camera: str, result: VisitResult | str) -> None:
+        """A visit ended: `published`, or `unusable` when no face of it was."""
+        result = VisitResult(result)
+        self._to.metrics.visit(camera, result)
+        self._to.tally.visit(camera, result)
+
+    def method_active(self, name: str) -> None:
+        """This quality method is loaded and in use."""
+        self._to.metrics.method_active(name)
+        self._to.tally.method(name)
+        self._to.health.set("method", ok=True)
+        self._to.log.info("quality_method_active", method=name)
+
+    def fallback(self, cause: str) -> None:
+        """The gate fell back to a weaker method, detector or device."""
+        self._to.metrics.fallback(cause)
+        if times := self._to.changes.failed("fallback", cause):
+            self._to.log.warning("fallback", cause=cause, times=times)
+
+
+def _decisive(reason: Reason | str) -> str:
+    """The reason as metrics write it; what is not in the list is `other`, so that sums by reason stay whole."""
+    if reason == "":
+        return ""
+    try:
+        return Reason(reason).value
+    except ValueError:
+        return OTHER
+
+
+class Observer:
+    """The whole room behind one door.
+
+    Args:
+        clock: where ages and time stamps come from.
+        metrics: the metrics to feed; fresh ones by default, as for `health` and `log`.
+        health: the conditions to feed.
+        log: where changes of state are written.
+
+    >>> from gate.clock import SystemClock
+    >>> observer = Observer(SystemClock())
+    >>> observer.add_camera("door")
+    >>> observer.pipeline.processed("door", age_s=0.04)
+    >>> observer.tally.summary()["frames"]["processed"]
+    1
+    """
+
+    def __init__(
+        self, clock: Clock, *, metrics: Metrics | None = None, health: Health | None = None, log: Log | None = None
+    ) -> None:
+        self.metrics = metrics or Metrics()
+        self.tally = Tally(clock)
+        self.health = health or Health(clock)
+        self._changes = Changes(clock)
+        sinks = Sinks(self.metrics, self.tally, self.health, log or get_logger("gate.observe"), self._changes)
+        self.capture = CaptureReport(sinks)
+        self.publish = PublishReport(sinks)
+        self.pipeline = PipelineReport(sinks)
+
+    def add_camera(self, name: str) -> None:
+        """Know a camera from now on; it is connecting until capture says otherwise."""
+        self.metrics.add_camera(name)
+        self.tally.add_camera(name)
+        self.health.add_camera(name)
+
+    def forget_camera(self, name: str) -> None:
+        """Know a camera no longer: its series and tile disappear, its counts stay in the totals."""
+        self.metrics.forget_camera(name)
+        self.tally.forget_camera(name)
+        self.health.forget_camera(name)
+        self._changes.forget(f"camera {name}")
+
+    def status(self) -> dict[str, Any]:
+        """What `/status` answers: the counts, and whether the gate is ready and why not."""
+        ready, reasons = self.health.ready()
+        return {"version": __version__, "ready": ready, "reasons": reasons, **self.tally.snapshot()}

@@ -3,8 +3,9 @@
 import threading
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
+import numpy as np
 import structlog
 
 from gate import __version__
@@ -15,7 +16,7 @@ from gate.capture.causes import Cause
 from gate.capture.factory import open_source_for
 from gate.clock import Clock
 from gate.config import CameraConfig, GateConfig, RedisConfig
-from gate.errors import ConfigError
+from gate.errors import ConfigError, QualityError
 from gate.faces.build import build_detector
 from gate.faces.detector import Detector
 from gate.observe.metrics import Expected, Metrics
@@ -24,7 +25,11 @@ from gate.publish.embedded import EmbeddedRedis
 from gate.publish.redis_sink import RedisSink
 from gate.publish.waiting import DropReason
 from gate.quality import load_method
+from gate.types import CROP_SIDE_PX
 from gate.weights.zoo import Zoo
+
+if TYPE_CHECKING:
+    from gate.quality import QualityMethod
 
 log = structlog.get_logger(__name__)
 
@@ -74,10 +79,10 @@ def load_detector(config: GateConfig) -> Detector:
     )
 
 
-def load_scorer(config: GateConfig) -> Any:
+def load_scorer(config: GateConfig) -> "QualityMethod":
     """The configured quality method, ready and calibrated. Raises `GateError`."""
     section = config.quality
-    return load_method(
+    method = load_method(
         section.method,
         backbone=section.backbone,
         weights=section.weights,
@@ -87,6 +92,13 @@ def load_scorer(config: GateConfig) -> Any:
         zoo=open_zoo(config),
         **section.options,
     )
+    # A method that cannot score one grey crop, or has no map to 0..100, must say so now and not at the door.
+    quality = method.quality(np.full((1, CROP_SIDE_PX, CROP_SIDE_PX, 3), 128, np.uint8))
+    if not np.isfinite(quality).all():
+        raise QualityError(
+            f"quality.method {section.method}: its self-test gave {quality[0]}. Are the weights damaged?"
+        )
+    return method
 
 
 def redis_address(config: GateConfig, resources: ExitStack) -> str:

@@ -216,10 +216,11 @@ class Daemon:
             except Exception:
                 failures += 1
                 log.exception("engine_step_failed", failures_in_a_row=failures)
-                if failures >= MAX_FAILURES_IN_A_ROW:
-                    self._failed = True
-                    self._stop.set()
-                continue
+                frames = 0
+            if max(failures, pipeline.failures_in_a_row) >= MAX_FAILURES_IN_A_ROW:
+                log.error("giving_up", failures_in_a_row=MAX_FAILURES_IN_A_ROW)
+                self._failed = True
+                self._stop.set()
             if not frames:
                 self._close_ended(pipeline)
         self.observer.pipeline.stopped()

@@ -70,6 +70,10 @@ class PipelineReport(Protocol):
         """So many faces were scored together."""
         ...
 
+    def scored(self, *, ok: bool) -> None:
+        """A batch was scored, or the method failed."""
+        ...
+
     def face(self, camera: str, *, accepted: bool, reason: str, quality: float | None, method: str) -> None:
         """A face got its verdict; `reason` is the decisive one, empty when accepted."""
         ...
@@ -140,6 +144,8 @@ class Pipeline:
         self._clock = clock
         self._context_margin = context_margin
         self._max_gap_s = max_gap_s
+        self.failures_in_a_row = 0
+        """How often scoring has failed since it last worked."""
 
     def step(self, timeout_s: float) -> int:
         """Look at what the cameras have now; returns the number of frames, 0 after the time-out."""
@@ -218,12 +224,11 @@ class Pipeline:
         if not worth:
             return todo
         with self._timed("score"):
-            raw = self._scorer.raw(np.stack([todo[i].face.crop for i in worth]))
-            quality = self._scorer.quality_of(raw)
+            raw, quality = self._numbers(np.stack([todo[i].face.crop for i in worth]))
         self._report.batch(len(worth))
         for i, one_raw, one_quality in zip(worth, raw.tolist(), quality.tolist(), strict=True):
             finite = math.isfinite(one_quality) and math.isfinite(one_raw)
-            if not finite:
+            if not finite and not self.failures_in_a_row:
                 log.warning("score_not_finite", camera=todo[i].face.sighting.camera, method=self._scorer.name)
             face = replace(
                 todo[i].face,
@@ -235,6 +240,21 @@ class Pipeline:
             reasons = quality_reasons(self._rules, one_quality if finite else math.nan)
             todo[i] = _Candidate(face, tuple(reason.value for reason in reasons))
         return todo
+
+    def _numbers(self, crops: Image) -> tuple[FloatArray, FloatArray]:
+        """Raw numbers and quality; not-a-number for all when the method fails, so that every face is still counted."""
+        try:
+            raw = self._scorer.raw(crops)
+            quality = self._scorer.quality_of(raw)
+        except Exception:
+            self.failures_in_a_row += 1
+            log.exception("scoring_failed", method=self._scorer.name, failures_in_a_row=self.failures_in_a_row)
+            nothing = np.full(len(crops), np.nan, np.float32)
+            self._report.scored(ok=False)
+            return nothing, nothing
+        self.failures_in_a_row = 0
+        self._report.scored(ok=True)
+        return raw, quality
 
     def _decide(self, candidate: _Candidate) -> None:
         face, verdict = candidate.face, Verdict(candidate.reasons)

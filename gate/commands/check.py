@@ -71,12 +71,9 @@ def _detector(config: "GateConfig") -> str:
 
 
 def _method(config: "GateConfig") -> str:
-    import numpy as np
-
     from gate.assembly import load_scorer
 
     scorer = load_scorer(config)
-    scorer.quality(np.full((1, 112, 112, 3), 128, np.uint8))
     return f"{scorer.name} with {scorer.model} on {scorer.device}, scores a test crop"
 
 

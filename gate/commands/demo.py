@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     Returns:
         0 when faces were both accepted and rejected and the accepted ones can be read back from the stream.
     """
-    from gate.capture.push import VirtualCameraProcess
+    from gate.capture.push_process import VirtualCameraProcess
     from gate.daemon import Daemon
     from gate.observe.logging import configure
     from gate.publish.embedded import EmbeddedRedis

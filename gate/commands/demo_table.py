@@ -59,7 +59,7 @@ def _latency(camera: Status) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.0f}"
+    return "-" if value is None else f"{value:.0f}"
 
 
 def _delivery(status: Status) -> str:

@@ -162,6 +162,10 @@ class PipelineReport:
         """So many faces were scored at once."""
         self._to.metrics.batch(faces)
 
+    def scored(self, *, ok: bool) -> None:
+        """A batch was scored, or the quality method failed."""
+        self._to.health.set("method", ok=ok, reason="scoring fails")
+
     def face(self, camera: str, *, accepted: bool, reason: Reason | str, quality: float | None, method: str) -> None:
         """A face was judged.
 

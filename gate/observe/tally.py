@@ -85,8 +85,9 @@ class Tally:
     What a camera that is not known (any more) reports counts in the total only: a run's sums stay whole when a
     reload removes a camera.
 
-    Latency is the time from the decoded frame to the acknowledged event of `face` events; percentiles are exact over
-    the last 10,000 (2,000 of one camera), nearest rank.
+    Latency is the time from the decoded frame to the acknowledged event, of faces published at once: what the door
+    waits for. A visit's best shot, published when the visit ends, has none. Percentiles are exact over the last
+    10,000 (2,000 of one camera), nearest rank.
     """
 
     def __init__(self, clock: Clock) -> None:

@@ -1,7 +1,9 @@
 """From sections of the configuration to the parts of a running gate."""
 
+import platform
 import threading
 from contextlib import ExitStack
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,7 +45,7 @@ def build_observer(config: GateConfig, clock: Clock) -> Observer:
         spool_reasons=tuple(reason.value for reason in DropReason),
     )
     metrics = Metrics(expected=expected, quality_bars=(config.decide.min_quality,))
-    metrics.build(version=__version__, python="", torch="")
+    metrics.build(version=__version__, python=platform.python_version(), torch=version("torch"))
     observer = Observer(clock, metrics=metrics)
     for camera in config.cameras:
         observer.add_camera(camera.name)

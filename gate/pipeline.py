@@ -265,7 +265,9 @@ class Pipeline:
             quality=face.quality,
             method=face.method,
         )
-        self._emit(self._cameras[face.sighting.camera].visits.see(face, verdict))
+        with self._timed("decide"):
+            publications = self._cameras[face.sighting.camera].visits.see(face, verdict)
+        self._emit(publications)
 
     def _emit(self, publications: Iterable[Publication]) -> None:
         for publication in publications:

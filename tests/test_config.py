@@ -117,15 +117,22 @@ def test_defaults_survive_a_round_trip_through_yaml() -> None:
     assert GateConfig.model_validate(shown) == config
 
 
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=8), lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["cameras", "redis", "name", "url", "decide", "http", "x"]), inner), max_leaves=12))  # fmt: skip
+KEYS = st.sampled_from(["cameras", "redis", "name", "url", "decide", "http", "x"])
+DOCUMENTS = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: st.lists(inner) | st.dictionaries(KEYS, inner),
+    max_leaves=12,
+)
+
+
+@given(DOCUMENTS)
 def test_any_document_is_accepted_or_refused_in_words(document: Any) -> None:
-    text = yaml.safe_dump(document)
     try:
-        config = parse_config(text)
+        accepted = parse_config(yaml.safe_dump(document)).cameras
     except ConfigError as error:
-        assert str(error)
-    else:
-        assert config.cameras
+        accepted = ()
+        refusal = str(error)
+    assert accepted or refusal.startswith("config")
 
 
 @given(st.text(max_size=200))

@@ -59,12 +59,13 @@ def run(args: argparse.Namespace) -> int:
         daemon = Daemon(_config(camera_url, redis_url, _page_port(args.port)), summary=args.summary)
         print("gate: starting …", flush=True)
         daemon.start()
-        try:
-            print(_addresses(daemon, redis_url), flush=True)
-            with VirtualCameraProcess(camera_url, seed=args.seed, fps=args.fps):
+        # The gate leaves before the camera does, so that a camera that goes on purpose is not reported as lost.
+        with VirtualCameraProcess(camera_url, seed=args.seed, fps=args.fps):
+            try:
+                print(_addresses(daemon, redis_url), flush=True)
                 _watch(daemon, stop, args.seconds)
-        finally:
-            daemon.shut_down()
+            finally:
+                daemon.shut_down()
         return _conclude(daemon.observer.tally.summary(), _read_back(redis_url))
 
 

@@ -14,7 +14,6 @@ OTHER = "other"
 class Stage(str, Enum):
     """A leg of a frame's way through the gate; the value is what metrics carry."""
 
-    DECODE = "decode"
     DETECT = "detect"
     TRACK = "track"
     ALIGN = "align"

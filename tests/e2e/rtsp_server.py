@@ -1,4 +1,4 @@
-"""A camera for tests: GStreamer's RTSP server plays an H.264 file in MP4, in its own time, behind digest authentication.
+"""A camera for tests: GStreamer's RTSP server plays an MP4 in its own time behind digest authentication.
 
 Run by the system's Python, which has GObject introspection:
     rtsp_server.py FILE.mp4 USER PASSWORD
@@ -15,7 +15,9 @@ gi.require_version("GstRtspServer", "1.0")
 from gi.repository import GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402 - versions must be required first
 
 
-def protect(server: GstRtspServer.RTSPServer, factory: GstRtspServer.RTSPMediaFactory, user: str, password: str) -> None:
+def protect(
+    server: GstRtspServer.RTSPServer, factory: GstRtspServer.RTSPMediaFactory, user: str, password: str
+) -> None:
     """Only `user` with `password`, by digest, may see and play the stream."""
     auth = GstRtspServer.RTSPAuth()
     auth.set_supported_methods(GstRtsp.RTSPAuthMethod.DIGEST)

@@ -73,9 +73,11 @@ def test_faces_go_from_a_camera_to_the_stream_and_the_counts_add_up(
     gate = subprocess.Popen(command, stderr=log, stdout=subprocess.DEVNULL)
     try:
         wait_for(
-            lambda: (status := http_json(f"http://127.0.0.1:{port}/status"))
-            and status["total"]["events"]["face"] >= ENOUGH_FACES
-            and status["total"]["faces"]["rejected"] > 0,
+            lambda: (
+                (status := http_json(f"http://127.0.0.1:{port}/status"))
+                and status["total"]["events"]["face"] >= ENOUGH_FACES
+                and status["total"]["faces"]["rejected"] > 0
+            ),
             120,
             "accepted and rejected faces",
         )

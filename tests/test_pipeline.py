@@ -1,0 +1,270 @@
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gate.config import DecideConfig
+from gate.decide.visits import FacePublication, Publication, VisitBook, VisitEnd
+from gate.faces.tracker import Tracker
+from gate.pipeline import CameraState, Pipeline
+from gate.types import Face, FloatArray, Frame, Image
+from tests.conftest import FakeClock
+
+LANDMARKS = np.array([[30, 40], [70, 40], [50, 60], [35, 80], [65, 80]], np.float32)
+
+
+def a_face(x: float = 100.0, size: float = 2.0, score: float = 0.95) -> Face:
+    box = np.array([x, 100, 100 * size, 110 * size], np.float32)
+    return Face(box, (LANDMARKS * size + np.array([x, 100], np.float32)).astype(np.float32), score)
+
+
+@dataclass
+class Script:
+    """A board, a detector and a scorer that do what the test says."""
+
+    clock: FakeClock
+    frames: list[Frame] = field(default_factory=list)
+    faces: dict[int, list[Face] | Exception] = field(default_factory=dict)
+    raw: Callable[[Image], FloatArray] = lambda crops: np.full(len(crops), 50, np.float32)
+    name: str = "scripted"
+    model: str = "scripted@00000000"
+    device: str = "cpu"
+    batches: list[int] = field(default_factory=list)
+
+    def show(self, *faces: Face, camera: str = "door", error: Exception | None = None, age_s: float = 0.0) -> None:
+        """One more frame with these faces; its number is written into its first pixel."""
+        number = len(self.faces)
+        image = np.full((480, 640, 3), 120, np.uint8)
+        image[::2] = 140
+        image[0, 0, :2] = divmod(number, 256)
+        self.faces[number] = error or list(faces)
+        self.frames.append(Frame(camera, number, image, self.clock.now_s - age_s, self.clock.now_ms))
+
+    def take(self, timeout_s: float) -> list[Frame]:
+        taken, self.frames = self.frames, []
+        return taken
+
+    def detect(self, image: Image) -> list[Face]:
+        found = self.faces[int(image[0, 0, 0]) * 256 + int(image[0, 0, 1])]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def quality_of(self, raw: FloatArray) -> FloatArray:
+        return raw
+
+
+@dataclass
+class Counts:
+    """A report that counts."""
+
+    frames: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+    visits: Counter[str] = field(default_factory=Counter)
+    stages: Counter[str] = field(default_factory=Counter)
+    batches: list[int] = field(default_factory=list)
+    working: bool = True
+
+    def processed(self, camera: str, age_s: float) -> None:
+        self.frames["processed"] += 1
+
+    def broken(self, camera: str) -> None:
+        self.frames["broken"] += 1
+
+    def stage(self, stage: str, seconds: float) -> None:
+        self.stages[stage] += 1
+
+    def batch(self, faces: int) -> None:
+        self.batches.append(faces)
+
+    def scored(self, *, ok: bool) -> None:
+        self.working = ok
+
+    def face(self, camera: str, *, accepted: bool, reason: str, quality: float | None, method: str) -> None:
+        assert accepted == (not reason)
+        self.reasons[reason or "accepted"] += 1
+
+    def visit(self, camera: str, result: str) -> None:
+        self.visits[result] += 1
+
+
+class Gate:
+    """A pipeline with its script, its counts and what it published."""
+
+    def __init__(self, clock: FakeClock, *cameras: str, lossless: bool = False) -> None:
+        numbers = iter(range(10**6))
+        self.script = Script(clock)
+        self.counts = Counts()
+        self.published: list[Publication] = []
+        rules = DecideConfig()
+        states = {
+            name: CameraState(Tracker(), VisitBook(name, rules, lambda: f"{next(numbers)}"), lossless=lossless)
+            for name in cameras or ("door",)
+        }
+        self.pipeline = Pipeline(
+            cameras=states,
+            board=self.script,
+            detector=self.script,
+            scorer=self.script,
+            rules=rules,
+            publish=self.published.append,
+            report=self.counts,
+            clock=clock,
+            context_margin=0.2,
+        )
+
+    @property
+    def faces(self) -> list[FacePublication]:
+        return [publication for publication in self.published if isinstance(publication, FacePublication)]
+
+    @property
+    def ends(self) -> list[VisitEnd]:
+        return [publication for publication in self.published if isinstance(publication, VisitEnd)]
+
+    def step(self) -> None:
+        self.pipeline.step(0.0)
+
+
+@pytest.fixture
+def gate(fake_clock: FakeClock) -> Gate:
+    return Gate(fake_clock)
+
+
+def test_an_accepted_face_is_published_with_its_crop_and_context(gate: Gate) -> None:
+    gate.script.show(a_face())
+    gate.step()
+    (publication,) = gate.faces
+    assert publication.face.quality == 50
+    assert publication.face.crop.any()
+    assert publication.face.context is not None
+    assert publication.face.method == "scripted"
+    assert gate.counts.reasons == {"accepted": 1}
+
+
+def test_faces_of_all_cameras_are_scored_in_one_batch(fake_clock: FakeClock) -> None:
+    gate = Gate(fake_clock, "north", "south")
+    gate.script.show(a_face(), a_face(350), camera="north")
+    gate.script.show(a_face(), camera="south")
+    gate.step()
+    assert gate.counts.batches == [3]
+
+
+def test_a_hopeless_face_never_reaches_the_network(gate: Gate) -> None:
+    gate.script.show(a_face(size=0.3))
+    gate.step()
+    assert gate.counts.batches == []
+    assert gate.counts.reasons == {"too_small": 1}
+
+
+def test_a_frame_that_waited_too_long_is_stale(gate: Gate) -> None:
+    gate.script.show(a_face(), age_s=DecideConfig().max_frame_age_s + 1)
+    gate.step()
+    assert gate.counts.reasons == {"stale": 1}
+
+
+def test_a_file_played_fast_is_never_stale(fake_clock: FakeClock) -> None:
+    gate = Gate(fake_clock, lossless=True)
+    gate.script.show(a_face(), age_s=1000)
+    gate.step()
+    assert gate.counts.reasons == {"accepted": 1}
+
+
+def test_a_poisonous_frame_of_one_camera_does_not_stop_another(fake_clock: FakeClock) -> None:
+    gate = Gate(fake_clock, "north", "south")
+    gate.script.show(camera="north", error=RuntimeError("boom"))
+    gate.script.show(a_face(), camera="south")
+    gate.step()
+    assert gate.counts.frames == {"broken": 1, "processed": 1}
+    assert len(gate.faces) == 1
+
+
+def test_a_failing_method_rejects_every_face_and_is_reported(gate: Gate) -> None:
+    def fail(crops: Image) -> FloatArray:
+        raise RuntimeError("device lost")
+
+    gate.script.raw = fail
+    gate.script.show(a_face(), a_face(350))
+    gate.step()
+    assert gate.counts.reasons == {"low_quality": 2}
+    assert (gate.counts.working, gate.pipeline.failures_in_a_row) == (False, 1)
+    gate.script.raw = lambda crops: np.full(len(crops), 50, np.float32)
+    gate.script.show(a_face())
+    gate.step()
+    assert (gate.counts.working, gate.pipeline.failures_in_a_row) == (True, 0)
+
+
+def test_a_score_that_is_not_a_number_is_rejected_alone(gate: Gate) -> None:
+    gate.script.raw = lambda _crops: np.array([np.nan, 80], np.float32)
+    gate.script.show(a_face(), a_face(350))
+    gate.step()
+    assert gate.counts.reasons == {"low_quality": 1, "accepted": 1}
+    assert [face.face.quality for face in gate.faces] == [80]
+
+
+def test_a_visit_ends_when_its_camera_falls_silent(gate: Gate, fake_clock: FakeClock) -> None:
+    gate.script.show(a_face())
+    gate.step()
+    fake_clock.advance(1.0)
+    gate.step()
+    assert gate.ends == []
+    fake_clock.advance(1.0)
+    gate.step()
+    assert len(gate.ends) == 1
+    assert gate.faces[-1].final
+
+
+def test_a_visitor_who_left_the_picture_ends_the_visit_while_frames_go_on(gate: Gate, fake_clock: FakeClock) -> None:
+    gate.script.show(a_face())
+    gate.step()
+    for _ in range(4):
+        fake_clock.advance(0.5)
+        gate.script.show()
+        gate.step()
+    assert len(gate.ends) == 1
+
+
+def test_the_last_visit_is_never_lost(gate: Gate) -> None:
+    gate.script.show(a_face())
+    gate.step()
+    gate.pipeline.finish()
+    assert len(gate.ends) == 1
+    assert gate.counts.visits == {"published": 1}
+
+
+FRAMES = st.lists(
+    st.tuples(
+        st.sampled_from(["north", "south"]),
+        st.lists(st.tuples(st.integers(0, 500), st.sampled_from([0.2, 1.0, 2.0]), st.floats(0, 1)), max_size=4),
+        st.booleans(),
+    ),
+    max_size=12,
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(frames=FRAMES)
+def test_counts_add_up_whatever_happens(
+    frames: list[tuple[str, list[tuple[int, float, float]], bool]],
+) -> None:
+    clock = FakeClock()
+    gate = Gate(clock, "north", "south")
+    shown = 0
+    for camera, faces, poison in frames:
+        gate.script.show(
+            *(a_face(x, size, score) for x, size, score in faces),
+            camera=camera,
+            error=RuntimeError("boom") if poison else None,
+        )
+        shown += 0 if poison else len(faces)
+        gate.step()
+        clock.advance(0.3)
+    gate.pipeline.finish()
+    assert sum(gate.counts.frames.values()) == len(frames)
+    assert sum(gate.counts.reasons.values()) == shown
+    assert sum(end.visit.faces for end in gate.ends) == shown
+    assert sum(end.visit.accepted for end in gate.ends) == gate.counts.reasons["accepted"]
+    assert sum(gate.counts.visits.values()) == len(gate.ends)

@@ -31,6 +31,7 @@ from gate.errors import ConfigError
 from gate.faces.tracker import Tracker
 from gate.observe.http import HttpServer
 from gate.observe.logging import configure
+from gate.observe.observer import CaptureReport
 from gate.observe.routes import build_routes
 from gate.outgoing import to_event
 from gate.pipeline import CameraState, Pipeline
@@ -83,6 +84,7 @@ class Daemon:
         self._board = SlotBoard()
         self._cameras: list[CameraThread] = []
         self._ended: set[str] = set()
+        self._unreadable: set[str] = set()
         self._engine: threading.Thread | None = None
         self._http: HttpServer | None = None
         self.observer = build_observer(config, self._clock)
@@ -154,8 +156,9 @@ class Daemon:
         publisher.start()
         pipeline = self._build_pipeline(detector, scorer, publisher)
         on_exit(self._finish, pipeline)
+        report = _GiveUp(self.observer.capture, self._unreadable) if self._until_eof else self.observer.capture
         for camera in config.cameras:
-            thread = build_camera_thread(camera, self._board, self._clock, self.observer.capture, self._stop)
+            thread = build_camera_thread(camera, self._board, self._clock, report, self._stop)
             self._cameras.append(thread)
             thread.start()
         on_exit(self._leave_cameras)
@@ -227,12 +230,14 @@ class Daemon:
 
     def _close_ended(self, pipeline: Pipeline) -> None:
         """End the visits of files that are over; with `until_eof`, end the gate after the last of them."""
-        over = {camera.camera for camera in self._cameras if camera.ended} - self._ended
+        over = {camera.camera for camera in self._cameras if camera.ended or camera.camera in self._unreadable}
+        over -= self._ended
         if over and self._board.pending() == 0:
             for camera in sorted(over):
                 pipeline.end_camera(camera)
             self._ended |= over
         if self._until_eof and len(self._ended) == len(self._cameras):
+            self._failed = self._failed or bool(self._unreadable)
             self._stop.set()
 
     def _leave_cameras(self) -> None:
@@ -241,9 +246,10 @@ class Daemon:
         deadline_s = self._clock.monotonic_s() + JOIN_TIMEOUT_S
         for camera in self._cameras:
             camera.join(max(0.0, deadline_s - self._clock.monotonic_s()))
+        # Closed first: a camera that outlives the join must not leave a frame that nobody counts.
+        self._board.close()
         for frame in self._board.take(0.0):
             self.observer.capture.dropped(frame.camera, 1)
-        self._board.close()
 
     def _finish(self, pipeline: Pipeline) -> None:
         pipeline.finish()
@@ -273,6 +279,21 @@ class Daemon:
             # Asked twice: the person means it. What was not delivered yet is lost.
             os._exit(128 + number)
         self._stop.set()
+
+
+class _GiveUp:
+    """Passes a camera's reports on, and notes files that cannot be read: a run to the end does not wait for them."""
+
+    def __init__(self, report: CaptureReport, unreadable: set[str]) -> None:
+        self._report = report
+        self._unreadable = unreadable
+        self.up, self.frame, self.dropped = report.up, report.frame, report.dropped
+        self.corrupt, self.ended = report.corrupt, report.ended
+
+    def lost(self, camera: str, cause: str, message: str) -> None:
+        """The file could not be opened or read on."""
+        self._report.lost(camera, cause, message)
+        self._unreadable.add(camera)
 
 
 def _is_live(address: str) -> bool:

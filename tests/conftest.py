@@ -37,7 +37,9 @@ def portraits() -> dict[str, Image]:
 
     def read(path: Path) -> Image:
         bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
-        return np.ascontiguousarray(bgr[:, :, ::-1])
+        if bgr is None:
+            raise FileNotFoundError(path)
+        return np.ascontiguousarray(bgr[:, :, ::-1], dtype=np.uint8)
 
     return {
         "astronaut": read(Path(skimage.__file__).parent / "data" / "astronaut.png"),

@@ -55,7 +55,7 @@ class CaptureReport:
         if self._to.changes.recovered(f"camera {camera}"):
             self._to.log.info("camera_up", camera=camera)
 
-    def lost(self, camera: str, cause: str, message: str) -> None:  # noqa: ARG002 - the message is for the raiser's own log
+    def lost(self, camera: str, cause: str, message: str) -> None:
         """The camera could not be opened or was lost; `cause` is one word of a closed set."""
         cause = plain(cause)
         self._to.metrics.camera_up(camera, up=False)
@@ -63,7 +63,7 @@ class CaptureReport:
         self._to.tally.camera(camera, "lost", cause)
         self._to.health.set_camera(camera, ok=False, reason=cause)
         if times := self._to.changes.failed(f"camera {camera}", cause):
-            self._to.log.warning("camera_lost", camera=camera, cause=cause, times=times)
+            self._to.log.warning("camera_lost", camera=camera, cause=cause, times=times, problem=message)
 
     def frame(self, camera: str, captured_ms: int) -> None:
         """A frame was decoded at this Unix time in milliseconds."""

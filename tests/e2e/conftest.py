@@ -15,7 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import av
 import pytest
+
+from gate.capture.scene import Scene
 
 HERE = Path(__file__).parent
 CAMERA_USER = "door"
@@ -85,10 +88,8 @@ def door_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("clip")
     clip, crowd = folder / "loop.mp4", TEST_DATA / "data" / "video" / "crowd-1080p.mp4"
     if not crowd.is_file():
-        from gate.capture.push import write_clip
-
         crowd = folder / "scene.mp4"
-        write_clip(crowd, seed=1, fps=15, seconds=25)
+        write_scene(crowd, seconds=25)
     command = [
         ffmpeg,
         "-v",
@@ -106,6 +107,18 @@ def door_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     subprocess.run(command, check=True, timeout=60)
     return clip
+
+
+def write_scene(file: Path, *, seconds: int, fps: int = 15) -> None:
+    """The virtual camera's people as H.264 in MP4."""
+    scene = Scene(seed=1, fps=fps)
+    with av.open(str(file), "w") as container:
+        stream = container.add_stream("libx264", rate=fps, options={"preset": "veryfast", "g": str(fps)})
+        stream.width, stream.height, stream.pix_fmt = 1280, 720, "yuv420p"
+        for index in range(seconds * fps):
+            image, _ = scene.frame(index)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode(None))
 
 
 @dataclass(frozen=True)

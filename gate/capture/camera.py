@@ -1,0 +1,184 @@
+"""One thread a camera: open, read, stamp, hand over, and come back when it is lost."""
+
+import threading
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from gate.capture.backoff import Backoff
+from gate.capture.board import SlotBoard
+from gate.capture.causes import Cause
+from gate.capture.pacing import Decimator
+from gate.capture.source import CorruptPictureError, FrameSource, Picture
+from gate.clock import Clock
+from gate.config import CameraConfig
+from gate.errors import CaptureError, GateError
+from gate.redact import safe_address
+from gate.types import Frame
+
+
+class CaptureObserver(Protocol):
+    """Who counts. Called from the cameras' threads; must be quick, thread-safe, and must not raise.
+
+    Per camera, calls of `frame` = frames taken from the board + `dropped` + the one that may wait on the board.
+    """
+
+    def up(self, camera: str) -> None:
+        """The first picture after opening came."""
+        ...
+
+    def lost(self, camera: str, cause: str, message: str) -> None:
+        """The camera is away, for a cause of `gate.capture.causes.Cause`; the message holds no secret."""
+        ...
+
+    def frame(self, camera: str, captured_ms: int) -> None:
+        """A picture was decoded at this Unix time."""
+        ...
+
+    def dropped(self, camera: str, n: int) -> None:
+        """This many decoded frames will never reach the engine."""
+        ...
+
+    def corrupt(self, camera: str) -> None:
+        """A picture could not be decoded; it is not a frame."""
+        ...
+
+    def ended(self, camera: str) -> None:
+        """The file is over; its thread ends."""
+        ...
+
+
+class CameraThread:
+    """Keeps one camera's newest frame on the board until it is stopped or its file ends.
+
+    Nothing ends it but `stop` and the end of a file: every failure, expected or not, is told to the observer and
+    followed by a new attempt after the backoff's delay.
+
+    Args:
+        config: name, `max_fps` and `pace` of the camera.
+        open_source: makes a new source for every attempt; it is used once.
+        board: where frames go. They displace older ones, except those of a file at `pace: fast`, which wait.
+        clock: stamps frames.
+        observer: is told everything.
+        backoff: says when to try again.
+        stop: ends the thread and every wait in it; give the one that `open_source` passes to its sources.
+    """
+
+    def __init__(
+        self,
+        config: CameraConfig,
+        open_source: Callable[[], FrameSource],
+        board: SlotBoard,
+        *,
+        clock: Clock,
+        observer: CaptureObserver,
+        backoff: Backoff,
+        stop: threading.Event | None = None,
+    ) -> None:
+        self._config = config
+        self._name = config.name
+        self._open_source = open_source
+        self._board = board
+        self._clock = clock
+        self._observer = observer
+        self._backoff = backoff
+        self._stop = stop or threading.Event()
+        self._ended = False
+        self._seq = 0
+        self._decimator = Decimator(config.max_fps)
+        self._thread = threading.Thread(target=self._run, name=f"camera-{config.name}", daemon=True)
+
+    @property
+    def camera(self) -> str:
+        """The camera's name."""
+        return self._name
+
+    @property
+    def ended(self) -> bool:
+        """True once a file was read to its end."""
+        return self._ended
+
+    @property
+    def is_alive(self) -> bool:
+        """True while the thread runs."""
+        return self._thread.is_alive()
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ask the thread to end. A read that hangs in the network ends with its time-out."""
+        self._stop.set()
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the thread; True when it has ended."""
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self._ended = self._attempt()
+            except CaptureError as error:
+                self._retreat(Cause.named(error.cause), str(error))
+            except GateError as error:
+                self._retreat(Cause.OTHER, str(error))
+            except Exception as error:  # noqa: BLE001 -- a bug in one source must not take the camera away for good
+                self._retreat(Cause.OTHER, _whereabouts(self._config, error))
+            if self._ended:
+                self._observer.ended(self._name)
+                return
+
+    def _attempt(self) -> bool:
+        """Read one source until it ends (True) or the thread is stopped (False)."""
+        source = self._open_source()
+        try:
+            source.open()
+            up = False
+            while not self._stop.is_set():
+                try:
+                    picture = source.read()
+                except CorruptPictureError:
+                    self._observer.corrupt(self._name)
+                    continue
+                if picture is None:
+                    return True
+                if not up:
+                    up = True
+                    self._backoff.running()
+                    self._observer.up(self._name)
+                self._hand_over(picture, live=source.live)
+            return False
+        finally:
+            source.close()
+
+    def _hand_over(self, picture: Picture, *, live: bool) -> None:
+        captured_s, captured_ms = self._clock.monotonic_s(), self._clock.unix_ms()
+        frame = Frame(self._name, self._seq, picture.image, captured_s, captured_ms, picture.pts_ms)
+        self._seq += 1
+        self._observer.frame(self._name, captured_ms)
+        # A file's own time, for at pace: fast the clock says nothing about how far apart its pictures are.
+        time_s = captured_s if live or picture.pts_ms is None else picture.pts_ms / 1000
+        if not self._decimator.keeps(time_s):
+            kept = False
+        elif self._config.pace == "fast" and not live:
+            kept = self._board.put_wait(frame, self._stop)
+        else:
+            kept = not self._board.put(frame)
+        if not kept:
+            self._observer.dropped(self._name, 1)
+
+    def _retreat(self, cause: Cause, message: str) -> None:
+        if self._stop.is_set():
+            return  # What fails because we leave is not a lost camera.
+        self._observer.lost(self._name, cause.value, message)
+        self._stop.wait(self._backoff.next_delay_s(cause))
+
+
+def _whereabouts(config: CameraConfig, error: Exception) -> str:
+    """Class and place of an unexpected exception; its text may quote the URL."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{Path(last.filename).name}:{last.lineno}"
+    return f"{safe_address(config.address)}: unexpected {type(error).__name__} at {place}. Please report it."

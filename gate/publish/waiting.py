@@ -1,0 +1,84 @@
+"""Events that wait in memory for delivery: in order, bounded, and honest about what had to go."""
+
+from collections import OrderedDict, deque
+from dataclasses import dataclass
+from enum import Enum
+
+from gate.publish.event import Event, FaceEvent
+
+
+class DropReason(str, Enum):
+    """Why an accepted event was lost; the value is what the metric carries."""
+
+    IMPROVABLE_OVERFLOW = "overflow"
+    """The queue was full, and this was the oldest face of a visit that may still be replaced by a better one."""
+
+    FINAL_OVERFLOW = "overflow_final"
+    """The queue was full of best shots and visit ends, and this was the oldest of them."""
+
+    INVALID = "invalid"
+    """The event breaks the schema, as a NaN does; sending it again would not help."""
+
+    CLOSED = "closed"
+    """The process ended before it could be delivered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """One event in the queue."""
+
+    event: Event
+    size_bytes: int
+
+
+class WaitingEvents:
+    """A bounded queue that gives up faces a later one may replace before best shots and visit ends.
+
+    Not thread-safe: its owner holds a lock.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        if capacity < 1:
+            raise ValueError(f"capacity must be at least 1, got {capacity}")
+        self._capacity = capacity
+        self._by_ticket: OrderedDict[int, Waiting] = OrderedDict()
+        self._improvable: deque[int] = deque()
+        self._next_ticket = 0
+        self._size_bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._by_ticket)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all values that wait."""
+        return self._size_bytes
+
+    def push(self, waiting: Waiting) -> DropReason | None:
+        """Append; where the queue was full, say what kind of event was given up for it."""
+        dropped = self._make_room() if len(self) >= self._capacity else None
+        self._by_ticket[self._next_ticket] = waiting
+        if isinstance(waiting.event, FaceEvent) and not waiting.event.final:
+            self._improvable.append(self._next_ticket)
+        self._next_ticket += 1
+        self._size_bytes += waiting.size_bytes
+        return dropped
+
+    def take(self, most: int) -> list[Waiting]:
+        """Remove and return the oldest, at most `most`."""
+        return [self._remove(next(iter(self._by_ticket))) for _ in range(min(most, len(self)))]
+
+    def _make_room(self) -> DropReason:
+        if self._improvable:
+            self._remove(self._improvable[0])
+            return DropReason.IMPROVABLE_OVERFLOW
+        self._remove(next(iter(self._by_ticket)))
+        return DropReason.FINAL_OVERFLOW
+
+    def _remove(self, ticket: int) -> Waiting:
+        # Both run in ticket order, so whichever is removed stands at the front of `_improvable` or not in it at all.
+        if self._improvable and self._improvable[0] == ticket:
+            self._improvable.popleft()
+        waiting = self._by_ticket.pop(ticket)
+        self._size_bytes -= waiting.size_bytes
+        return waiting

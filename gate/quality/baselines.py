@@ -1,0 +1,107 @@
+"""What a quality method must beat: numbers that cost one forward pass or none."""
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from gate.quality.method import TorchMethod
+
+if TYPE_CHECKING:
+    from gate.quality.backbone import Backbone
+    from gate.quality.calibration import CalibrationTable
+
+_INFERENCE_ACTIVATIONS = 6
+"""How many activations of the largest size an inference pass holds at a time, a convolution's workspace included."""
+
+
+class _EmbeddingBaseline(TorchMethod):
+    """A number from embeddings alone."""
+
+    def __init__(
+        self,
+        backbone: "Backbone",
+        *,
+        name: str,
+        device: str = "cpu",
+        max_batch: int = 32,
+        calibration: "CalibrationTable | None" = None,
+    ) -> None:
+        super().__init__(name=name, model=backbone.model, device=device, max_batch=max_batch, calibration=calibration)
+        self.bytes_per_crop = _INFERENCE_ACTIVATIONS * backbone.footprint.largest_bytes
+        self._backbone = backbone.folded
+
+
+class EmbeddingNorm(_EmbeddingBaseline):
+    """raw = score = length of the embedding before any L2 normalisation.
+
+    With a MagFace network (Meng et al., CVPR 2021), which was trained to make it so, this is the published MagFace
+    quality; with other networks it is the folklore that length grows with quality.
+    """
+
+    def __init__(
+        self,
+        backbone: "Backbone",
+        *,
+        device: str = "cpu",
+        max_batch: int = 32,
+        calibration: "CalibrationTable | None" = None,
+        name: str = "embedding-norm",
+    ) -> None:
+        super().__init__(backbone, name=name, device=device, max_batch=max_batch, calibration=calibration)
+
+    @torch.inference_mode()
+    def _raw_batch(self, crops: Tensor, seeds: list[int]) -> Tensor:
+        del seeds
+        inputs = self._backbone.inputs(crops)
+        if self._backbone.l2_normalised:
+            embeddings = self._backbone.project_unnormalised(self._backbone.features(inputs))
+        else:
+            embeddings = self._backbone.embed(inputs)
+        norms: Tensor = torch.linalg.vector_norm(embeddings, dim=1)
+        return norms
+
+
+class MirrorCosine(_EmbeddingBaseline):
+    """raw = score = cosine between the embeddings of the crop and of its mirror image."""
+
+    def __init__(
+        self,
+        backbone: "Backbone",
+        *,
+        device: str = "cpu",
+        max_batch: int = 32,
+        calibration: "CalibrationTable | None" = None,
+    ) -> None:
+        super().__init__(backbone, name="mirror-cosine", device=device, max_batch=max_batch, calibration=calibration)
+        self.bytes_per_crop *= 2
+
+    @torch.inference_mode()
+    def _raw_batch(self, crops: Tensor, seeds: list[int]) -> Tensor:
+        del seeds
+        inputs = self._backbone.inputs(crops)
+        original, mirrored = self._backbone.embed(torch.cat([inputs, inputs.flip(3)])).chunk(2)
+        return functional.cosine_similarity(original, mirrored, dim=1)
+
+
+class Sharpness(TorchMethod):
+    """raw = score = variance of the luminance's Laplacian, grey levels squared (Pech-Pacheco et al., ICPR 2000).
+
+    Luminance is ITU-R BT.601; the Laplacian has four neighbours and is taken where all of them exist.
+    """
+
+    def __init__(
+        self, *, device: str = "cpu", max_batch: int = 32, calibration: "CalibrationTable | None" = None
+    ) -> None:
+        super().__init__(name="sharpness", model="", device=device, max_batch=max_batch, calibration=calibration)
+        self.bytes_per_crop = 2**20
+
+    @torch.inference_mode()
+    def _raw_batch(self, crops: Tensor, seeds: list[int]) -> Tensor:
+        del seeds
+        luminance = crops.float() @ torch.tensor([0.299, 0.587, 0.114], device=crops.device)
+        inner = luminance[:, 1:-1, 1:-1]
+        vertical = luminance[:, :-2, 1:-1] + luminance[:, 2:, 1:-1]
+        horizontal = luminance[:, 1:-1, :-2] + luminance[:, 1:-1, 2:]
+        return (vertical + horizontal - 4 * inner).flatten(1).var(dim=1, correction=0)

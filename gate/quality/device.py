@@ -1,0 +1,64 @@
+"""The torch installation and its devices, with every fault of theirs turned into one readable message."""
+
+from pathlib import Path
+
+from gate.errors import DeviceError
+
+
+def resolve_device(wish: str) -> str:
+    """`auto`, `cpu`, `cuda` or `cuda:N` to the device that will be used: `cpu` or `cuda:N`.
+
+    Raises:
+        DeviceError: torch cannot be imported, or does not see the device; the message says what torch sees.
+    """
+    try:
+        import torch
+    except (ImportError, OSError, RuntimeError) as error:
+        raise DeviceError(
+            f"torch cannot be imported ({type(error).__name__}: {error}). "
+            "Install a torch and torchvision pair that match each other and this machine."
+        ) from None
+    if wish == "cpu":
+        return "cpu"
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if wish == "auto":
+        return "cuda:0" if count else "cpu"
+    kind, _, index = wish.partition(":")
+    if kind != "cuda" or not (index == "" or index.isdecimal()):
+        raise DeviceError(f"unknown device {wish!r}; use auto, cpu, cuda or cuda:N")
+    number = int(index or 0)
+    if number >= count:
+        built = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built without CUDA"
+        raise DeviceError(
+            f"device {wish!r} is not here: torch {torch.__version__} is {built} and sees {count} CUDA device(s). "
+            "Use device auto or cpu, or install the driver that this torch needs."
+        )
+    return f"cuda:{number}"
+
+
+def free_bytes(device: str) -> int | None:
+    """Bytes that a new batch may take on the device; None where the system does not tell."""
+    import torch
+
+    target = torch.device(device)
+    if target.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(target)
+        # What torch's own cache holds unused counts as free to us.
+        return free + torch.cuda.memory_reserved(target) - torch.cuda.memory_allocated(target)
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether torch (or Python) gave up for want of memory; its CPU allocator has no exception class of its own."""
+    import torch
+
+    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and "allocate memory" in str(error)

@@ -1,0 +1,74 @@
+"""A resource is released once, and never while somebody is inside it."""
+
+import threading
+
+import pytest
+
+from gate.capture.guard import Guard
+
+
+def test_closing_an_idle_resource_releases_it_once() -> None:
+    released: list[int] = []
+    guard = Guard(lambda: released.append(1))
+
+    guard.close()
+    guard.close()
+
+    assert released == [1]
+    with guard.use() as usable:
+        assert not usable
+
+
+def test_a_resource_in_use_is_released_by_its_user() -> None:
+    released: list[str] = []
+    guard = Guard(lambda: released.append(threading.current_thread().name))
+    closer = threading.Thread(target=guard.close, name="closer")
+
+    with guard.use() as usable:
+        closer.start()
+        closer.join(10)
+        assert usable
+        assert not closer.is_alive()
+        assert released == []
+
+    assert released == [threading.current_thread().name]
+
+
+def test_a_user_that_fails_releases_too() -> None:
+    released: list[int] = []
+    guard = Guard(lambda: released.append(1))
+
+    def use() -> None:
+        with guard.use():
+            guard.close()
+            raise OSError
+
+    with pytest.raises(OSError):  # noqa: PT011 -- an error without a text
+        use()
+
+    assert released == [1]
+
+
+def test_closers_and_users_in_a_race_release_exactly_once() -> None:
+    for _ in range(30):
+        state = {"inside": 0, "released": 0, "overlaps": 0}
+
+        def release(state: dict[str, int] = state) -> None:
+            state["released"] += 1
+            state["overlaps"] += state["inside"]
+
+        guard = Guard(release)
+
+        def use(guard: Guard = guard, state: dict[str, int] = state) -> None:
+            usable = True
+            while usable:
+                with guard.use() as usable:
+                    state["inside"] = 1
+                    state["inside"] = 0
+
+        threads = [threading.Thread(target=use), threading.Thread(target=guard.close)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(10)
+        assert state == {"inside": 0, "released": 1, "overlaps": 0}

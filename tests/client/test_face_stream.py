@@ -290,7 +290,7 @@ def test_a_deleted_stream_is_taken_up_again(server: Any, open_stream: Open, make
 
 
 class CutOnce:
-    """A client whose connection breaks at the first command with `word`; the server has done it where `done` is true."""
+    """A client that loses its connection at the first command with `word`, which the server has done where `done`."""
 
     def __init__(self, inner: Client, word: str, *, done: bool) -> None:
         self._inner = inner

@@ -17,7 +17,7 @@ from gate.faces.yunet import YuNetDetector
 from gate.publish.event import FaceEvent, VisitEndEvent, decode
 from gate.publish.jpeg import decode_crop
 from gate.weights.zoo import Zoo
-from tests.e2e.conftest import CAMERA_PASSWORD, CAMERA_USER, Camera, free_port, http_json, wait_for
+from tests.e2e.conftest import CAMERA_PASSWORD, CAMERA_USER, Camera, free_port, http_json, running, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -68,10 +68,8 @@ def test_faces_go_from_a_camera_to_the_stream_and_the_counts_add_up(
     port, summary_file = free_port(), tmp_path / "summary.json"
     config = write_config(tmp_path, rtsp_camera, redis_server, port)
     prometheus_url = prometheus(port)
-    log = (tmp_path / "gate.log").open("w+")
-    command = [*gate_command, "run", "-c", str(config), "--summary", str(summary_file)]
-    gate = subprocess.Popen(command, stderr=log, stdout=subprocess.DEVNULL)
-    try:
+    log = tmp_path / "gate.log"
+    with running([*gate_command, "run", "-c", str(config), "--summary", str(summary_file)], log) as gate:
         wait_for(
             lambda: (
                 (status := http_json(f"http://127.0.0.1:{port}/status"))
@@ -87,12 +85,8 @@ def test_faces_go_from_a_camera_to_the_stream_and_the_counts_add_up(
         scraped_frames = query(prometheus_url, 'sum(facegate_frames_total{camera="door"})')
         gate.send_signal(signal.SIGTERM)
         assert gate.wait(30) == 0
-    finally:
-        gate.kill()
-        gate.wait(10)
-        log.seek(0)
-        written = log.read()
 
+    written = log.read_text()
     summary = json.loads(summary_file.read_text())
     events = read_stream(redis_server)
     faces = [event for event in events if isinstance(event, FaceEvent)]
@@ -108,8 +102,6 @@ def test_faces_go_from_a_camera_to_the_stream_and_the_counts_add_up(
     assert sum(end.accepted for end in ends) == summary["faces"]["accepted"]
     assert sum(sum(end.reasons_counts.values()) for end in ends) == summary["faces"]["rejected"]
     assert sum(end.published for end in ends) == len(faces)
-    decoded = re.findall(r'"frames_decoded": ?(\d+)', written)
-    assert not decoded or int(decoded[-1]) == sum(summary["frames"].values())
 
     detector = YuNetDetector(Zoo().ensure("yunet"), min_score=0.5, nms_iou=0.3, max_side_px=640)
     seen_again = [is_a_face(decode_crop(face.crop), detector) for face in faces]

@@ -194,7 +194,7 @@ class Verdict:
     """The gate's answer for one face."""
 
     reasons: tuple[str, ...] = ()
-    """Values of `gate.decide.reasons.Reason`, the decisive one first; empty when the face is accepted."""
+    """Values of `gate.reasons.Reason`, the decisive one first; empty when the face is accepted."""
 
     @property
     def accepted(self) -> bool:

@@ -3,7 +3,7 @@
 import math
 
 from gate.config import DecideConfig
-from gate.decide.reasons import Reason
+from gate.reasons import Reason
 from gate.types import Face, Signals
 
 

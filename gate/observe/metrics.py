@@ -15,7 +15,6 @@ from prometheus_client.exposition import generate_latest as render_text
 from prometheus_client.openmetrics.exposition import generate_latest as render_openmetrics
 from prometheus_client.registry import Collector
 
-from gate.decide.reasons import Reason
 from gate.observe.table import (
     DESIGN,
     EVENT_TYPES,
@@ -28,6 +27,7 @@ from gate.observe.table import (
     design,
     plain,
 )
+from gate.reasons import Reason
 
 __all__ = ["DESIGN", "Expected", "Metrics"]
 

@@ -9,13 +9,13 @@ from typing import Any, Protocol
 
 from gate import __version__
 from gate.clock import Clock
-from gate.decide.reasons import Reason
 from gate.observe.changes import Changes
 from gate.observe.health import Health
 from gate.observe.logging import get_logger
 from gate.observe.metrics import Metrics
 from gate.observe.table import OTHER, Outcome, Stage, VisitResult, plain
 from gate.observe.tally import Tally
+from gate.reasons import Reason
 
 
 class Log(Protocol):

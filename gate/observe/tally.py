@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from gate.clock import Clock
-from gate.decide.reasons import Reason
 from gate.observe.table import EVENT_TYPES, Outcome, VisitResult, plain
 from gate.observe.windows import RateWindow, Recent
+from gate.reasons import Reason
 
 CameraState = Literal["connecting", "up", "lost", "ended"]
 RedisState = Literal["connecting", "connected", "away"]

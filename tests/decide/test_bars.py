@@ -5,7 +5,7 @@ import pytest
 
 from gate.config import DecideConfig
 from gate.decide.bars import cheap_reasons, quality_reasons
-from gate.decide.reasons import Reason
+from gate.reasons import Reason
 from gate.types import Face, Signals
 
 BARS = DecideConfig()

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gate.config import DecideConfig
-from gate.decide.reasons import Reason
 from gate.decide.visits import FacePublication, Publication, VisitBook, VisitEnd
+from gate.reasons import Reason
 from gate.types import ScoredFace, Verdict
 
 MakeFace = Callable[..., ScoredFace]

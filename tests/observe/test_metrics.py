@@ -7,9 +7,9 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from gate.decide.reasons import Reason
 from gate.observe.metrics import DESIGN, Expected, Metrics
 from gate.observe.table import OTHER, Outcome, Stage, VisitResult, quality_buckets
+from gate.reasons import Reason
 
 Labels = dict[str, str]
 

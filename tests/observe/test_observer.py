@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from gate.decide.reasons import Reason
 from gate.observe.changes import Changes
 from gate.observe.observer import Observer
+from gate.reasons import Reason
 
 if TYPE_CHECKING:
     # For the type checker alone: whether the doors fit is its question, and the engine's import takes seconds.

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from gate.clock import SystemClock
-from gate.decide.reasons import Reason
 from gate.observe.http import HttpServer, Response
 from gate.observe.observer import Observer
 from gate.observe.page import load_page
 from gate.observe.routes import build_routes
+from gate.reasons import Reason
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 

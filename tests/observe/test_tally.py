@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gate.decide.reasons import Reason
 from gate.observe.table import Outcome, VisitResult
 from gate.observe.tally import Tally
 from gate.observe.windows import RateWindow, Recent
+from gate.reasons import Reason
 
 
 class Clock(Protocol):

@@ -1,5 +1,5 @@
 SECONDS ?= 0
-.PHONY: setup demo test lint bench
+.PHONY: setup demo test lint bench docs
 
 setup:          ## create .venv with everything the package needs
 	@scripts/setup.sh
@@ -15,3 +15,6 @@ lint: setup     ## ruff, mypy, import-linter
 
 bench: setup    ## measure this machine
 	@.venv/bin/python benchmarks/methods.py
+
+docs: setup     ## docs/reference.md from the code
+	@.venv/bin/python scripts/reference.py

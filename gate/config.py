@@ -116,7 +116,7 @@ class QualityConfig(Section):
     """Options of the method, such as `phi: block2` of grafiqs."""
 
     calibration: Path | None = None
-    """raw → 0..100 map made by `gate calibrate`; default is the one that ships with the package."""
+    """File of raw → 0..100 maps; default is the one that ships with the package."""
 
     max_batch: int = Field(default=32, ge=1, le=1024)
     """Most crops scored at once."""

@@ -1,0 +1,142 @@
+"""Writes docs/reference.md from the code: configuration, metrics, events, reasons, methods and weights.
+
+python scripts/reference.py           writes the file
+python scripts/reference.py --check   exits 1 when the file is not what the code says
+"""
+
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, SecretStr
+from pydantic.fields import FieldInfo
+
+from gate.config import GateConfig
+from gate.observe.table import DESIGN
+from gate.publish.event import FIELDS
+from gate.quality import methods
+from gate.reasons import Reason
+from gate.weights.table import load_table
+
+TARGET = Path(__file__).resolve().parent.parent / "docs" / "reference.md"
+
+
+def document() -> str:
+    """The whole page."""
+    parts = (
+        "# Reference\n\nMade from the code by `make docs`; a test fails when the two differ.\n",
+        configuration(),
+        section("Reasons", "Why a face was rejected.", ("reason", "meaning"), ((r.value, r.meaning) for r in Reason)),
+        metrics(),
+        events(),
+        quality_methods(),
+        weights(),
+    )
+    return "\n".join(parts)
+
+
+def section(title: str, words: str, headings: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
+    """A heading, a sentence and a table."""
+    names = list(headings)
+    lines = [f"## {title}\n", f"{words}\n", table_row(names), table_row("---" for _ in names)]
+    return "\n".join([*lines, *(table_row(row) for row in rows)]) + "\n"
+
+
+def table_row(cells: Iterable[Any]) -> str:
+    """One line of a Markdown table."""
+    return "| " + " | ".join(str(cell).replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+
+
+def configuration() -> str:
+    """Every key of the YAML file."""
+    rows = ((f"`{key}`", default, text) for key, default, text in keys(GateConfig, ""))
+    return section("Configuration", "One YAML file; unknown keys are refused.", ("key", "default", "meaning"), rows)
+
+
+def keys(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str]]:
+    """Key, default and description of every field, sections opened."""
+    for name, field in model.model_fields.items():
+        inner = inner_model(field)
+        if inner is None:
+            yield f"{prefix}{name}", shown_default(field), field.description or ""
+        else:
+            is_list = field.annotation is not inner
+            yield from keys(inner, f"{prefix}{name}{'[]' if is_list else ''}.")
+
+
+def inner_model(field: FieldInfo) -> type[BaseModel] | None:
+    """The section behind a field, None for a plain value."""
+    candidates = [field.annotation, *getattr(field.annotation, "__args__", ())]
+    return next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
+
+
+def shown_default(field: FieldInfo) -> str:
+    """The default as YAML would write it."""
+    if field.is_required():
+        return "required"
+    value = field.get_default(call_default_factory=True)
+    if isinstance(value, SecretStr):
+        value = value.get_secret_value()
+    words = {None: "null", True: "true", False: "false"}
+    return f"`{words[value] if value is None or isinstance(value, bool) else value}`"
+
+
+def metrics() -> str:
+    """Every metric."""
+    rows = ((f"`{spec.name}`", spec.kind, ", ".join(spec.labels), spec.help) for spec in DESIGN)
+    return section("Metrics", "Scraped at `/metrics`.", ("metric", "kind", "labels", "meaning"), rows)
+
+
+def events() -> str:
+    """Every field of every event type."""
+    tables = [
+        section(
+            f"Event `{kind}`",
+            "One Redis stream entry; absent optional fields are unknown.",
+            ("field", "meaning", "unit", "in the stream"),
+            ((f"`{f.name}`{' (optional)' if f.optional else ''}", f.meaning, f.unit, f.kind.form) for f in fields),
+        )
+        for kind, fields in FIELDS.items()
+    ]
+    return "\n".join(tables)
+
+
+def quality_methods() -> str:
+    """Every method of the registry."""
+    rows = ((f"`{info.name}`", info.description, info.needs, info.paper) for info in methods())
+    return section("Quality methods", "`gate methods` prints this.", ("method", "measures", "needs", "paper"), rows)
+
+
+def weights() -> str:
+    """Every entry of the zoo with its licence."""
+    rows = (
+        (
+            f"`{entry.name}`",
+            entry.kind,
+            "" if entry.bytes is None else f"{entry.bytes / 1e6:.1f} MB",
+            entry.license_code,
+            entry.license_weights,
+            "yes" if entry.commercial else "**no**",
+        )
+        for entry in load_table().values()
+    )
+    headings = ("name", "kind", "size", "licence of the code", "licence of the weights", "commercial use")
+    words = "`gate models list` prints this with what is here. Where the licence is unclear, commercial use says no."
+    return section("Weights", words, headings, rows)
+
+
+def main() -> int:
+    """Write, or compare with `--check`."""
+    text = document()
+    if "--check" not in sys.argv[1:]:
+        TARGET.write_text(text, encoding="utf-8")
+        return 0
+    if not TARGET.is_file() or TARGET.read_text(encoding="utf-8") != text:
+        print(f"{TARGET.name} is not what the code says; run make docs", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -58,9 +58,9 @@ def probes(config: "GateConfig") -> Iterator[tuple[str, Callable[[], str]]]:
 
 
 def _device(config: "GateConfig") -> str:
-    from gate.quality.device import resolve_device
+    from gate.quality.device import check_libraries, resolve_device
 
-    return resolve_device(config.quality.device)
+    return f"{resolve_device(config.quality.device)}, {check_libraries()}"
 
 
 def _detector(config: "GateConfig") -> str:

@@ -36,6 +36,23 @@ def resolve_device(wish: str) -> str:
     return f"cuda:{number}"
 
 
+def check_libraries() -> str:
+    """Import torch and torchvision; returns their versions.
+
+    Raises:
+        DeviceError: one is missing, or they are of different builds and torchvision cannot register its operators.
+    """
+    try:
+        import torch
+        import torchvision
+    except (ImportError, OSError, RuntimeError) as error:
+        raise DeviceError(
+            f"torch and torchvision do not fit together ({type(error).__name__}: {str(error).splitlines()[0]}). "
+            "Install both from one index in one step, as `make setup` does."
+        ) from None
+    return f"torch {torch.__version__}, torchvision {torchvision.__version__}"
+
+
 def free_bytes(device: str) -> int | None:
     """Bytes that a new batch may take on the device; None where the system does not tell."""
     import torch

@@ -1,0 +1,143 @@
+import json
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from gate.cli import build_parser, main
+from gate.commands.run import cameras_of, config_of
+from gate.config import json_schema
+from gate.errors import ConfigError
+
+HEAVY = ("torch", "cv2", "av", "onnxruntime", "insightface", "scipy", "matplotlib", "redis", "pydantic")
+
+
+def imported_by(code: str) -> set[str]:
+    """Top-level packages that a fresh interpreter has after running `code`."""
+    script = f"{code}\nimport sys\nprint(' '.join({{name.split('.')[0] for name in sys.modules}}))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def test_importing_the_package_imports_nothing_heavy() -> None:
+    assert imported_by("import gate").isdisjoint((*HEAVY, "numpy", "structlog"))
+
+
+def test_building_the_command_line_imports_nothing_heavy() -> None:
+    assert imported_by("from gate.cli import build_parser; build_parser()").isdisjoint(HEAVY)
+
+
+def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
+    actions = build_parser()._actions
+    commands = next(action.choices for action in actions if action.choices and "run" in action.choices)
+    assert commands is not None
+    for command in commands:
+        with pytest.raises(SystemExit) as left:
+            main([command, "--help"])
+        assert left.value.code == 0
+        assert f"gate {command}" in capsys.readouterr().out
+
+
+def test_an_error_of_ours_is_one_line_and_exit_code_1(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["run", "-c", str(tmp_path / "none.yaml")]) == 1
+    shown = capsys.readouterr().err
+    assert shown.startswith("gate: ")
+    assert len(shown.splitlines()) == 1
+    assert "Traceback" not in shown
+
+
+def test_the_schema_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", "schema"]) == 0
+    assert json.loads(capsys.readouterr().out) == json_schema()
+
+
+def test_the_effective_configuration_is_shown_without_secrets(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "gate.yaml"
+    file.write_text("cameras: [{name: door, url: 'rtsp://u:hunter2@h/'}]\n")
+    assert main(["config", "show", "-c", str(file)]) == 0
+    shown = capsys.readouterr().out
+    assert "hunter2" not in shown
+    assert yaml.safe_load(shown)["decide"]["min_quality"] == 30.0
+
+
+def test_without_a_configuration_the_first_webcam_and_an_embedded_redis_are_taken() -> None:
+    config = config_of(build_parser().parse_args(["run"]))
+    assert config.cameras[0].address == "webcam:0"
+    assert config.redis.address == "embedded:"
+
+
+def test_options_override_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "gate.yaml"
+    file.write_text("cameras: [{name: door, url: 'virtual:'}]\nhttp: {port: 1}\n")
+    args = build_parser().parse_args(
+        ["run", "-c", str(file), "--port", "0", "--redis", "redis://h/1", "--method", "grafiqs"]
+    )
+    config = config_of(args)
+    assert (config.http.port, config.redis.address, config.quality.method) == (0, "redis://h/1", "grafiqs")
+
+
+def test_a_source_beside_a_file_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "gate.yaml"
+    file.write_text("cameras: [{name: door, url: 'virtual:'}]\n")
+    with pytest.raises(ConfigError, match="--source stands for a configuration of its own"):
+        config_of(build_parser().parse_args(["run", "-c", str(file), "--source", "x.mp4"]))
+
+
+def test_sources_are_named_by_their_file_or_number_and_never_twice() -> None:
+    cameras = cameras_of(["clips/front door.mp4", "rtsp://u:p@h/", "other/front door.mp4", "virtual:?seed=2"])
+    assert [camera["name"] for camera in cameras] == ["front-door", "cam2", "front-door-3", "cam4"]
+
+
+def test_only_files_are_played_fast() -> None:
+    cameras = cameras_of(["a.mp4", "rtsp://h/"], fast=True)
+    assert [camera["pace"] for camera in cameras] == ["fast", "realtime"]
+
+
+def test_check_names_each_fault_and_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        sections = {
+            "cameras": [{"name": "door", "url": str(tmp_path / "missing.mp4")}, {"name": "sim", "url": "virtual:"}],
+            "redis": {"url": f"redis://:hunter2@127.0.0.1:{closed.getsockname()[1]}/0"},
+            "http": {"port": taken.getsockname()[1]},
+            "detector": {"weights": "no-such-weights"},
+        }
+        file = tmp_path / "gate.yaml"
+        file.write_text(yaml.safe_dump(sections))
+        assert main(["check", "-c", str(file)]) == 1
+    shown = capsys.readouterr().out
+    lines = {line.split(":")[0]: line for line in shown.splitlines()}
+    for probe in ("FAULT detector", "FAULT redis", "FAULT http", "FAULT camera door", "ok    camera sim"):
+        assert probe in lines, shown
+    assert "hunter2" not in shown
+    assert shown.splitlines()[-1] == "4 fault(s)"
+
+
+def test_check_is_content_with_what_works(capsys: pytest.CaptureFixture[str]) -> None:
+    code = main(["check", "--source", "virtual:", "--port", "0"])
+    shown = capsys.readouterr().out
+    assert code == 0, shown
+    assert shown.splitlines()[-1] == "everything is ready"
+
+
+def test_a_torchvision_of_another_build_is_explained_without_a_traceback(tmp_path: Path) -> None:
+    broken = tmp_path / "torchvision"
+    broken.mkdir()
+    (broken / "__init__.py").write_text("raise RuntimeError('operator torchvision::nms does not exist')\n")
+    command = [sys.executable, "-m", "gate", "check", "--source", "virtual:", "--port", "0"]
+    done = subprocess.run(
+        command,
+        env={"PYTHONPATH": str(tmp_path), "HOME": str(Path.home())},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "FAULT device: torch and torchvision do not fit together" in done.stdout
+    assert "make setup" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+EMBEDDED_MAX_EVENTS = 5_000
+"""Most entries an embedded Redis keeps: at some 10 kB a face, 50 MB of this machine's memory."""
+
 _DETECTOR_WEIGHTS = {"yunet": "yunet", "scrfd": "scrfd-500m"}
 
 
@@ -116,12 +119,15 @@ def redis_address(config: GateConfig, resources: ExitStack) -> str:
 def build_sink(config: GateConfig, address: str, clock: Clock) -> RedisSink:
     """The Redis stream at `address`. Raises `GateError` when the address or the password file cannot be used."""
     section = config.redis
+    max_events = section.max_events
+    if section.address == "embedded:":
+        max_events = min(max_events or EMBEDDED_MAX_EVENTS, EMBEDDED_MAX_EVENTS)
     return RedisSink(
         address,
         clock=clock,
         password=read_redis_password(section),
         stream=section.stream,
-        max_events=section.max_events,
+        max_events=max_events,
         max_age_s=section.max_age_s,
         timeout_s=section.timeout_s,
     )

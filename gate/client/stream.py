@@ -27,8 +27,10 @@ _NO_USE_TO_RETRY = {FaultCause.AUTH, FaultCause.DENIED, FaultCause.TLS, FaultCau
 class FaceStream:
     """Iterate over accepted faces as they come.
 
-    >>> for face in FaceStream("redis://…", group="recognizers", consumer="r1"):  # doctest: +SKIP
-    ...     print(face.camera, face.quality, face.crop.shape)
+    ::
+
+        for face in FaceStream("redis://…", group="recognizers", consumer="r1"):
+            print(face.camera, face.quality, face.crop.shape)
 
     With a `group`, every face goes to one consumer of the group and is acknowledged when the loop comes back for the
     next one. A body that raises leaves its face unacknowledged: the same consumer gets it again when it iterates
@@ -43,6 +45,8 @@ class FaceStream:
     A lost connection is taken up again for ever. Iterating raises `gate.errors.PublishError` where trying again is
     of no use (password, permissions, TLS, wrong key), and `gate.publish.event.UnknownSchemaError` when the producer
     is newer than this reader. Entries that are no events are logged and skipped.
+
+    An ACL user needs `+ping +xgroup|create +xreadgroup +xack +xautoclaim`, without a group `+ping +xread +xrevrange`.
     """
 
     def __init__(

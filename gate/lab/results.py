@@ -46,10 +46,11 @@ class Recognizer:
     """name@first 8 hex digits of the weights' sha256."""
 
     sha256: str
-    """Of the weight file; of the embeddings file when embeddings were given."""
+    """Of the weight file (of a zoo backbone its first 8 digits); of the embeddings file when embeddings were given."""
 
-    kind: Literal["backbone", "onnx", "embeddings"]
-    """A network of the zoo, an ONNX file, or embeddings that were computed elsewhere."""
+    kind: Literal["backbone", "onnx", "embeddings", "none"]
+    """A network of the zoo, an ONNX file, embeddings that were computed elsewhere, or no recognizer at all: then
+    there are no pairs and no curves, only scores."""
 
     dimensions: int
     """Length of one embedding."""

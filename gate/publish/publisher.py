@@ -36,7 +36,7 @@ class PublishObserver(Protocol):
     """Who is told how delivery goes. Calls come from the publisher's thread and from `offer`; they must be quick."""
 
     def published(self, camera: str, type: str, capture_to_publish_s: float, publish_s: float) -> None:  # noqa: A002 - the event's own field name
-        """One event arrived; `capture_to_publish_s` is NaN for events that show no frame."""
+        """One event arrived; `capture_to_publish_s` is NaN for visit ends and best shots."""
         ...
 
     def failed(self, cause: str, message: str) -> None:
@@ -197,8 +197,7 @@ class Publisher:
     def _tell(self, arrived: Sequence[Event], failure: SinkError | None, publish_s: float) -> None:
         now_ms = self._clock.unix_ms()
         for event in arrived:
-            age_s = (now_ms - event.captured_ms) / 1000 if isinstance(event, FaceEvent) else math.nan
-            self._observer.published(event.camera, event.type, age_s, publish_s)
+            self._observer.published(event.camera, event.type, _age_s(event, now_ms), publish_s)
         if failure is None:
             if self._message:
                 log.info("publish_recovered", failures=self._failures)
@@ -216,3 +215,14 @@ class Publisher:
             in_flight_bytes = sum(waiting.size_bytes for waiting in self._in_flight)
             events, size_bytes = self._left(), self._waiting.size_bytes + in_flight_bytes
         self._observer.depth(events, size_bytes)
+
+
+def _age_s(event: Event, now_ms: int) -> float:
+    """Seconds since the frame was decoded; not-a-number where the event was held back on purpose.
+
+    A best shot that follows an earlier face of its visit waited for the visit to end: its age says nothing about
+    how fast the gate is.
+    """
+    if isinstance(event, FaceEvent) and not (event.final and event.seq):
+        return (now_ms - event.captured_ms) / 1000
+    return math.nan

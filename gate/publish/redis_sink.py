@@ -25,7 +25,10 @@ class RedisSink:
     A reply that is lost leaves it open whether the server stored the events (XADD is not idempotent). Their ids are
     kept, and before they are sent again the stream's tail, back to the last entry the server confirmed, is searched
     for them. What this cannot see is a request that still travels while the search runs; consumers drop that rare
-    second copy by its `event_id`.
+    second copy by its `event_id`. Where the server refuses one event of a batch and takes a later one (memory came
+    free in between), the first arrives behind it; `seq` and `supersedes` tell the order.
+
+    An ACL user needs `+ping +xadd +xrevrange`, and `+xtrim +time` where `max_age_s` is set.
     """
 
     def __init__(

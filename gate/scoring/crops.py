@@ -13,6 +13,9 @@ from gate.types import CROP_SIDE_PX, Face, Image
 Choice: TypeAlias = Literal["largest", "best"]
 """Which of several faces: the largest box, or the detector's highest confidence."""
 
+DETAILS = ("det_score", "box_x", "box_y", "box_w", "box_h", "inter_eye_px")
+"""What is known of a detected face; pixels of the upright image."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Crop:
@@ -53,10 +56,10 @@ class Aligned:
 class Detected:
     """One face of each image, found and aligned."""
 
-    columns: tuple[str, ...] = ("det_score", "box_x", "box_y", "box_w", "box_h", "inter_eye_px")
     side_px: int | None = None
 
-    def __init__(self, detector: Detector, choice: Choice = "largest") -> None:
+    def __init__(self, detector: Detector, choice: Choice = "largest", *, with_details: bool = True) -> None:
+        self.columns: tuple[str, ...] = DETAILS if with_details else ()
         self._detector = detector
         self._choice = choice
 
@@ -66,7 +69,7 @@ class Detected:
         if not faces:
             return Fault(Why.NO_FACE, f"{self._detector.name} finds none in {image.shape[1]}x{image.shape[0]} px")
         face = faces[0] if self._choice == "best" else max(faces, key=_area)
-        return Crop(align(image, face.landmarks[None])[0], _details(face))
+        return Crop(align(image, face.landmarks[None])[0], _details(face) if self.columns else ())
 
 
 def _area(face: Face) -> float:

@@ -97,8 +97,8 @@ class JsonRows:
         if not isinstance(document, dict) or list(document) != ["path", *self._columns]:
             raise ValueError(f"expected an object with path, {', '.join(self._columns)}")
         path, *numbers = document.values()
-        if not isinstance(path, str):
-            raise ValueError("path is not text")
+        if not (isinstance(path, str) and all(type(number) in {int, float} for number in numbers)):
+            raise ValueError("expected a text and numbers")
         return Row(path, tuple(float(number) for number in numbers))
 
 

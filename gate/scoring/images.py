@@ -49,12 +49,7 @@ def decode(data: bytes, *, side_px: int | None = None) -> Image | Fault:
         return Fault(Why.UNREADABLE, "empty file")
     try:
         with PIL.Image.open(io.BytesIO(data), formats=_FORMATS) as picture:
-            width, height = picture.size
-            if side_px is not None and (width, height) != (side_px, side_px):
-                return Fault(Why.WRONG_SIZE, f"{width}x{height} px, an aligned crop has {side_px}x{side_px}")
-            if width * height > MAX_PIXELS:
-                return Fault(Why.TOO_LARGE, f"{width}x{height} px, more than {MAX_PIXELS // 10**6} million")
-            return _pixels(picture)
+            return _size_fault(*picture.size, side_px) or _pixels(picture)
     except PIL.UnidentifiedImageError:
         return Fault(Why.UNREADABLE, "not an image of a known format")
     except PIL.Image.DecompressionBombError:
@@ -62,6 +57,14 @@ def decode(data: bytes, *, side_px: int | None = None) -> Image | Fault:
     # Damaged files make Pillow's readers raise nearly every class there is, IndexError and struct.error included.
     except Exception as error:  # noqa: BLE001
         return Fault(Why.UNREADABLE, _told(error))
+
+
+def _size_fault(width: int, height: int, side_px: int | None) -> Fault | None:
+    if side_px is not None and (width, height) != (side_px, side_px):
+        return Fault(Why.WRONG_SIZE, f"{width}x{height} px, an aligned crop has {side_px}x{side_px}")
+    if width * height > MAX_PIXELS:
+        return Fault(Why.TOO_LARGE, f"{width}x{height} px, more than {MAX_PIXELS // 10**6} million")
+    return None
 
 
 def _pixels(picture: "Picture") -> Image | Fault:

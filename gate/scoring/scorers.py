@@ -80,8 +80,10 @@ class PhiScorer:
         from gate.quality.grafiqs import PHIS
 
         if "quality" in columns:
-            raise NotCalibratedError("grafiqs with --phi all has no quality of 0..100; choose one phi, or another --value.")
-        self.sheets = PHIS
+            raise NotCalibratedError(
+                "grafiqs with --phi all has no quality of 0..100; choose one phi, or another --value."
+            )
+        self.sheets: tuple[str, ...] = PHIS
         self.columns = columns
         self._method = method
 

@@ -365,6 +365,23 @@ def test_a_wrong_password_is_raised_at_once_and_not_shown(server: Any, open_stre
     assert "hunter2" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("group", "commands"),
+    [
+        ("recognizers", ["+ping", "+xgroup|create", "+xreadgroup", "+xack", "+xautoclaim"]),
+        (None, ["+ping", "+xread", "+xrevrange"]),
+    ],
+)
+def test_a_user_with_the_least_commands_is_enough(
+    server: Any, open_stream: Open, make_face: Make, group: str | None, commands: list[str]
+) -> None:
+    server.add(make_face(0))
+    server.command("ACL", "SETUSER", "default", "resetpass", "nopass", "-@all", *commands, "+acl", "+xpending")
+    stream = open_stream(group=group, from_start=True)
+    stream.check()
+    assert take(stream, 1) == [0]
+
+
 def test_a_key_that_is_no_stream_is_raised_at_once(server: Any, open_stream: Open) -> None:
     server.command("SET", "facegate:faces", "text")
     with pytest.raises(PublishError, match="not a stream"):

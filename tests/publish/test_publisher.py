@@ -1,5 +1,6 @@
 """The publisher never blocks, keeps the order, counts what is lost, and never gives up."""
 
+import math
 import random
 import threading
 from collections import Counter
@@ -296,3 +297,17 @@ def test_delays_grow_to_their_cap_and_are_spread() -> None:
     assert min(many) < 2.5
     assert max(many) > 7.5
     assert delays.after(10**9, rng) <= 10
+
+
+def test_a_best_shot_that_waited_for_the_end_of_its_visit_has_no_latency(
+    build: Build, observer: Observer, make_face: Make, fake_clock: Any
+) -> None:
+    publisher = build()
+    now_ms = fake_clock.unix_ms()
+    publisher.offer(make_face(0, captured_ms=now_ms - 40))
+    publisher.offer(make_face(1, captured_ms=now_ms - 9000, final=True))
+    publisher.start()
+    assert publisher.drain(5) == 0
+    first, best_shot = (age_s for _, _, age_s, _ in observer.seen)
+    assert first == pytest.approx(0.04)
+    assert math.isnan(best_shot)

@@ -41,7 +41,7 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help="text file, one path a line (repeatable)",
+        help="text file, one path a line, relative to the current folder (repeatable)",
     )
 
 

@@ -6,6 +6,9 @@ from pathlib import Path
 from gate.errors import ConfigError
 from gate.faces.detector import Detector
 
+DEFAULT_WEIGHTS = {"yunet": "yunet", "scrfd": "scrfd-500m"}
+"""Detector to the zoo name of the weights it takes when none are named."""
+
 
 def build_detector(
     name: str,

@@ -171,7 +171,8 @@ class Grafiqs(TorchMethod):
             raise QualityError("grafiqs: phi 'all' gives five numbers a crop; ask raw_all, or choose one phi")
         return self._magnitudes(crops, (self.phi,))[:, 0]
 
-    def _score_of_raw(self, raw: FloatArray) -> FloatArray:
+    def score_of(self, raw: FloatArray) -> FloatArray:
+        """The sign turned: a larger gradient is a worse face."""
         return -raw
 
     def _loss(self, crops: Tensor) -> Tensor:

@@ -51,6 +51,10 @@ class QualityMethod(Protocol):
         """(N,) float32, higher is better. Raises as `raw` does."""
         ...
 
+    def score_of(self, raw: FloatArray) -> FloatArray:
+        """Raw numbers of this method to scores without scoring again."""
+        ...
+
     def quality(self, crops: Crops, *, seeds: Seeds = None) -> FloatArray:
         """(N,) float32 in 0..100. Raises as `raw`, and `NotCalibratedError` where there is no map to 0..100."""
         ...
@@ -101,13 +105,13 @@ class TorchMethod(ABC):
             (n,) raw numbers.
         """
 
-    def _score_of_raw(self, raw: FloatArray) -> FloatArray:
+    def score_of(self, raw: FloatArray) -> FloatArray:
         """Raw to higher-is-better; the identity unless a method says otherwise."""
         return raw
 
     def _calibrated_value(self, raw: FloatArray) -> FloatArray:
         """The number that the calibration's quantiles are of: the score, unless the score saturates."""
-        return self._score_of_raw(raw)
+        return self.score_of(raw)
 
     def calibration_options(self) -> dict[str, OptionValue]:
         """Options that change the meaning of the number, and with it the map to 0..100."""
@@ -124,7 +128,7 @@ class TorchMethod(ABC):
 
     def score(self, crops: Crops, *, seeds: Seeds = None) -> FloatArray:
         """See `QualityMethod.score`."""
-        return self._score_of_raw(self.raw(crops, seeds=seeds))
+        return self.score_of(self.raw(crops, seeds=seeds))
 
     def quality(self, crops: Crops, *, seeds: Seeds = None) -> FloatArray:
         """See `QualityMethod.quality`. A missing calibration is told before anything is scored."""

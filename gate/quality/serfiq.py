@@ -83,7 +83,8 @@ class Serfiq(TorchMethod):
         """See `TorchMethod.calibration_options`. The logistic is left out: quality is a quantile of raw."""
         return {"passes": self.passes, "p": self.p, "variant": self.variant}
 
-    def _score_of_raw(self, raw: FloatArray) -> FloatArray:
+    def score_of(self, raw: FloatArray) -> FloatArray:
+        """The published logistic where its two numbers are given, else the raw number itself."""
         if self._logistic is None:
             return raw
         alpha, r = self._logistic

@@ -1,6 +1,6 @@
 """From a batch of crops to the numbers of its rows."""
 
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -10,7 +10,6 @@ from gate.types import FloatArray, Image
 if TYPE_CHECKING:
     from gate.quality import QualityMethod
     from gate.quality.grafiqs import Grafiqs
-    from gate.quality.method import TorchMethod
 
 VALUES = ("score", "raw", "quality")
 
@@ -61,7 +60,7 @@ class MethodScorer:
             return raw
         if name == "quality":
             return self._method.quality_of(raw)
-        return cast("TorchMethod", self._method)._score_of_raw(raw)  # noqa: SLF001 - scoring twice would be its price
+        return self._method.score_of(raw)
 
 
 class PhiScorer:

@@ -109,7 +109,8 @@ def test_shipped_maps_say_what_they_were_made_of() -> None:
     table = CalibrationTable.shipped()
     assert {"serfiq", "grafiqs"} <= {made.key.method for made in table.maps}
     for made in table.maps:
-        assert made.count >= 2000
+        # FaceQAN takes a second a crop, so its reference set is smaller; either half is stated.
+        assert made.count == (500 if made.key.method == "faceqan" else 2000)
         assert made.seed is not None
-        assert "1000" in made.description
+        assert f"{made.count // 2} " in made.description
     assert CalibrationTable.shipped().to_text() == table.to_text()

@@ -2,7 +2,7 @@
 
 import platform
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,8 +18,8 @@ from gate.capture.causes import Cause
 from gate.capture.factory import open_source_for
 from gate.clock import Clock
 from gate.config import CameraConfig, GateConfig, RedisConfig
-from gate.errors import ConfigError, QualityError
-from gate.faces.build import build_detector
+from gate.errors import CaptureError, ConfigError, QualityError
+from gate.faces.build import DEFAULT_WEIGHTS, build_detector
 from gate.faces.detector import Detector
 from gate.observe.metrics import Expected, Metrics
 from gate.observe.observer import Observer
@@ -36,9 +36,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 EMBEDDED_MAX_EVENTS = 5_000
-"""Most entries an embedded Redis keeps: at some 10 kB a face, 50 MB of this machine's memory."""
-
-_DETECTOR_WEIGHTS = {"yunet": "yunet", "scrfd": "scrfd-500m"}
+"""Most entries an embedded Redis keeps unless told: at some 10 kB a face, 50 MB of this machine's memory."""
 
 
 def build_observer(config: GateConfig, clock: Clock) -> Observer:
@@ -71,9 +69,8 @@ def weights_path(config: GateConfig, wish: str) -> Path:
 def load_detector(config: GateConfig) -> Detector:
     """The configured detector, ready. Raises `GateError`."""
     section = config.detector
-    wish = section.weights or _DETECTOR_WEIGHTS[section.name]
-    # A pack is found by insightface below `root`; everything else is a file of ours.
-    weights: str | Path = wish if section.root is not None else weights_path(config, wish)
+    wish = section.weights or DEFAULT_WEIGHTS[section.name]
+    weights: str | Path = wish if _is_pack(config, wish) else weights_path(config, wish)
     return build_detector(
         section.name,
         weights,
@@ -82,6 +79,16 @@ def load_detector(config: GateConfig) -> Detector:
         nms_iou=section.nms_iou,
         max_side_px=section.max_side_px,
     )
+
+
+def _is_pack(config: GateConfig, wish: str) -> bool:
+    """Whether insightface finds the detector by the name of a pack; everything else is a file of ours."""
+    section = config.detector
+    if section.name != "scrfd" or Path(wish).is_file():
+        return False
+    if ((section.root or Path("~/.insightface")).expanduser() / "models" / wish).is_dir():
+        return True
+    return section.root is not None and wish not in {entry.name for entry in open_zoo(config).entries()}
 
 
 def load_scorer(config: GateConfig) -> "QualityMethod":
@@ -119,15 +126,16 @@ def redis_address(config: GateConfig, resources: ExitStack) -> str:
 def build_sink(config: GateConfig, address: str, clock: Clock) -> RedisSink:
     """The Redis stream at `address`. Raises `GateError` when the address or the password file cannot be used."""
     section = config.redis
-    max_events = section.max_events
-    if section.address == "embedded:":
-        max_events = min(max_events or EMBEDDED_MAX_EVENTS, EMBEDDED_MAX_EVENTS)
+    embedded = section.address == "embedded:"
+    # The default is meant for a server; whoever writes a number, or null, means it.
+    by_default = "max_events" not in section.model_fields_set
     return RedisSink(
         address,
         clock=clock,
-        password=read_redis_password(section),
+        # An embedded server has no password, and refuses clients that come with one.
+        password=None if embedded else read_redis_password(section),
         stream=section.stream,
-        max_events=max_events,
+        max_events=EMBEDDED_MAX_EVENTS if embedded and by_default else section.max_events,
         max_age_s=section.max_age_s,
         timeout_s=section.timeout_s,
     )
@@ -142,6 +150,14 @@ def read_redis_password(section: RedisConfig) -> str | None:
     except (OSError, UnicodeDecodeError) as error:
         problem = getattr(error, "strerror", None) or "not UTF-8 text"
         raise ConfigError(f"redis.password_file {section.password_file}: {problem}.") from None
+
+
+def check_cameras(config: GateConfig, clock: Clock) -> None:
+    """Refuse addresses that no attempt could ever open. Raises `ConfigError`."""
+    for camera in config.cameras:
+        # A password file may still come; an address of no known kind would be tried again for ever.
+        with suppress(CaptureError):
+            open_source_for(camera, clock, threading.Event(), listen=camera.listen)
 
 
 def build_camera_thread(

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from gate import __version__
-from gate.commands import calibrate, check, config, demo, methods, models, run, score, tail
+from gate.commands import calibrate, check, config, demo, evaluate, methods, models, run, score, tail
 from gate.errors import GateError
 
 
@@ -17,7 +17,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"gate {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (run, demo, check, tail, score, calibrate, methods, models, config):
+    for command in (run, demo, check, tail, score, evaluate, calibrate, methods, models, config):
         command.add_arguments(commands)
     return parser
 

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -18,14 +19,16 @@ from gate.assembly import (
     build_camera_thread,
     build_observer,
     build_sink,
+    check_cameras,
     load_detector,
     load_scorer,
     redis_address,
 )
+from gate.capture.address import scheme_of
 from gate.capture.board import SlotBoard
 from gate.capture.camera import CameraThread
 from gate.clock import Clock, SystemClock
-from gate.config import GateConfig
+from gate.config import CameraConfig, GateConfig
 from gate.decide.visits import Publication, VisitBook
 from gate.errors import ConfigError
 from gate.faces.tracker import Tracker
@@ -37,6 +40,7 @@ from gate.outgoing import to_event
 from gate.pipeline import CameraState, Pipeline
 from gate.publish.publisher import Publisher
 from gate.publish.ulid import UlidFactory
+from gate.publish.waiting import DropReason
 
 log = structlog.get_logger(__name__)
 
@@ -51,6 +55,10 @@ JOIN_TIMEOUT_S = 2.0
 
 MAX_FAILURES_IN_A_ROW = 20
 """An engine that fails this often without one good step is broken for good: end, and let the supervisor restart."""
+
+
+class _StoppedWhileStartingError(BaseException):
+    """A signal came while weights are fetched or libraries load: minutes may pass before anybody looks at a flag."""
 
 
 class Daemon:
@@ -78,33 +86,46 @@ class Daemon:
         self._summary = summary
         self._clock = clock or SystemClock()
         self._stop = threading.Event()
+        self._starting = False
         self._running = False
         self._failed = False
+        self._signalled = False
         self._resources = ExitStack()
         self._board = SlotBoard()
         self._cameras: list[CameraThread] = []
         self._ended: set[str] = set()
         self._unreadable: set[str] = set()
+        self._seen: set[str] = set()
         self._engine: threading.Thread | None = None
         self._http: HttpServer | None = None
         self.observer = build_observer(config, self._clock)
 
     @property
     def http_address(self) -> str | None:
-        """Where page and metrics are, such as `http://127.0.0.1:8080`; None when the server is off."""
+        """Where page and metrics are, such as `http://127.0.0.1:8080/`; None when the server is off."""
         return None if self._http is None else self._http.url
+
+    @property
+    def failed(self) -> bool:
+        """True when the gate ended for a fault, or something was lost on the way out; complete after `shut_down`."""
+        return self._failed
 
     def run(self) -> int:
         """Run until SIGINT or SIGTERM, or until the files end; returns the exit code."""
         configure(self._config.log.level, self._config.log.format)
         if self._until_eof:
             self._check_that_files_end()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._on_signal)
+        self._starting = True
         try:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, self._on_signal)
             self.start()
+            self._starting = False
             self._stop.wait()
+        except _StoppedWhileStartingError:
+            log.info("stopped_while_starting")
         finally:
+            self._starting = False
             self.shut_down()
         return 1 if self._failed else 0
 
@@ -117,6 +138,7 @@ class Daemon:
         try:
             self._start()
         except BaseException:
+            self._stop.set()
             self._resources.close()
             raise
 
@@ -135,6 +157,8 @@ class Daemon:
 
     def _start(self) -> None:
         config, on_exit = self._config, self._resources.callback
+        self._check_summary()
+        check_cameras(config, self._clock)
         _set_threads(config.quality.threads)
         on_exit(self._write_summary)
         if config.http.enabled:
@@ -155,13 +179,13 @@ class Daemon:
         on_exit(self._drain, publisher)
         publisher.start()
         pipeline = self._build_pipeline(detector, scorer, publisher)
-        on_exit(self._finish, pipeline)
-        report = _GiveUp(self.observer.capture, self._unreadable) if self._until_eof else self.observer.capture
+        on_exit(pipeline.finish)
+        report = _Files(self.observer.capture, self._unreadable, self._seen)
+        on_exit(self._leave_cameras)
         for camera in config.cameras:
             thread = build_camera_thread(camera, self._board, self._clock, report, self._stop)
-            self._cameras.append(thread)
             thread.start()
-        on_exit(self._leave_cameras)
+            self._cameras.append(thread)
         self._engine = threading.Thread(target=self._turn, args=(pipeline,), name="engine", daemon=True)
         self._engine.start()
         on_exit(self._engine.join)
@@ -184,60 +208,80 @@ class Daemon:
             camera.name: CameraState(
                 tracker=Tracker(min_iou=config.tracker.min_iou, max_gap_s=config.tracker.max_gap_s),
                 visits=VisitBook(camera.name, config.decide, new_id),
-                lossless=camera.pace == "fast",
+                lossless=camera.pace == "fast" and not _is_live(camera.address),
             )
             for camera in config.cameras
         }
-
-        def publish(publication: Publication) -> None:
-            start_s = time.perf_counter()
-            event = to_event(publication, config.redis.jpeg_quality)
-            self.observer.pipeline.stage("encode", time.perf_counter() - start_s)
-            publisher.offer(event)
-
         return Pipeline(
             cameras=states,
             board=self._board,
             detector=detector,
             scorer=scorer,
             rules=config.decide,
-            publish=publish,
+            publish=partial(self._publish, publisher),
             report=self.observer.pipeline,
             clock=self._clock,
             context_margin=config.redis.context_margin,
             max_gap_s=config.tracker.max_gap_s,
         )
 
+    def _publish(self, publisher: Publisher, publication: Publication) -> None:
+        start_s = time.perf_counter()
+        try:
+            event = to_event(publication, self._config.redis.jpeg_quality)
+        except Exception:
+            # One picture that cannot be encoded must cost neither the other faces of the step nor a visit's end.
+            log.exception("event_not_made", event_id=publication.event_id)
+            self.observer.publish.dropped(DropReason.INVALID.value, 1)
+            return
+        self.observer.pipeline.stage("encode", time.perf_counter() - start_s)
+        publisher.offer(event)
+
     def _turn(self, pipeline: Pipeline) -> None:
         """The engine thread."""
         failures = 0
-        while not self._stop.is_set():
-            self.observer.pipeline.alive()
-            try:
-                frames = pipeline.step(STEP_TIMEOUT_S)
-                failures = 0
-            except Exception:
-                failures += 1
-                log.exception("engine_step_failed", failures_in_a_row=failures)
-                frames = 0
-            if max(failures, pipeline.failures_in_a_row) >= MAX_FAILURES_IN_A_ROW:
-                log.error("giving_up", failures_in_a_row=MAX_FAILURES_IN_A_ROW)
-                self._failed = True
-                self._stop.set()
-            if not frames:
-                self._close_ended(pipeline)
+        try:
+            while not self._stop.is_set():
+                self.observer.pipeline.alive()
+                # Asked first: what a camera that is over has left on the board is taken by the step that follows.
+                over = self._over()
+                failures = 0 if self._step(pipeline) else failures + 1
+                if max(failures, pipeline.failures_in_a_row, pipeline.broken_in_a_row) >= MAX_FAILURES_IN_A_ROW:
+                    log.error("giving_up", failures_in_a_row=MAX_FAILURES_IN_A_ROW)
+                    self._fail()
+                self._close_ended(pipeline, over)
+        except Exception:
+            log.exception("engine_died")
+            self._fail()
         self.observer.pipeline.stopped()
 
-    def _close_ended(self, pipeline: Pipeline) -> None:
+    def _step(self, pipeline: Pipeline) -> bool:
+        try:
+            pipeline.step(STEP_TIMEOUT_S)
+        except Exception:
+            log.exception("engine_step_failed")
+            return False
+        return True
+
+    def _fail(self) -> None:
+        self._failed = True
+        self._stop.set()
+
+    def _over(self) -> set[str]:
+        """Files that have ended, and with `until_eof` those that cannot be read, as far as nobody knew yet."""
+        unreadable = self._unreadable if self._until_eof else ()
+        return {thread.camera for thread in self._cameras if thread.ended or thread.camera in unreadable} - self._ended
+
+    def _close_ended(self, pipeline: Pipeline, over: set[str]) -> None:
         """End the visits of files that are over; with `until_eof`, end the gate after the last of them."""
-        over = {camera.camera for camera in self._cameras if camera.ended or camera.camera in self._unreadable}
-        over -= self._ended
-        if over and self._board.pending() == 0:
-            for camera in sorted(over):
-                pipeline.end_camera(camera)
-            self._ended |= over
+        for camera in sorted(over):
+            pipeline.end_camera(camera)
+        self._ended |= over
         if self._until_eof and len(self._ended) == len(self._cameras):
-            self._failed = self._failed or bool(self._unreadable)
+            not_read = (self._ended - self._seen) | self._unreadable
+            if not_read:
+                log.error("files_not_read", cameras=sorted(not_read))
+                self._failed = True
             self._stop.set()
 
     def _leave_cameras(self) -> None:
@@ -251,53 +295,94 @@ class Daemon:
         for frame in self._board.take(0.0):
             self.observer.capture.dropped(frame.camera, 1)
 
-    def _finish(self, pipeline: Pipeline) -> None:
-        pipeline.finish()
-
     def _drain(self, publisher: Publisher) -> None:
         left = publisher.drain(DRAIN_TIMEOUT_S)
         if left:
             log.error("events_left_behind", events=left, waited_s=DRAIN_TIMEOUT_S)
+            self._failed = True
+
+    def _check_summary(self) -> None:
+        """Find out now, and not after a day, that the summary cannot be written. Raises `ConfigError`.
+
+        The summary of an earlier run goes, lest it be taken for that of a run that then fails.
+        """
+        if self._summary is None:
+            return
+        try:
+            self._write("")
+            if self._summary.is_file():
+                self._summary.unlink()
+        except OSError as error:
+            problem = "it is a folder" if self._summary.is_dir() else error.strerror
+            raise ConfigError(f"--summary {self._summary}: {problem}. Give a file in a folder that is there.") from None
 
     def _write_summary(self) -> None:
         if not self._running:
             return
         counts = self.observer.tally.summary()
         log.info("stopped", frames=counts["frames"], faces=counts["faces"], published=counts["published"])
-        if self._summary is not None:
+        try:
+            self._write(json.dumps(counts, indent=2) + "\n")
+        except OSError as error:
+            log.error("summary_not_written", file=str(self._summary), problem=error.strerror)  # noqa: TRY400 - the cause is told
+            self._failed = True
+
+    def _write(self, text: str) -> None:
+        """Write the summary, whole or not at all; what is no file, as /dev/stdout, is simply written to."""
+        if self._summary is None:
+            return
+        if self._summary.is_file() or self._summary.is_dir() or not self._summary.exists():
             part = self._summary.with_name(f"{self._summary.name}.part")
-            part.write_text(json.dumps(counts, indent=2) + "\n", encoding="utf-8")
+            part.write_text(text, encoding="utf-8")
             part.replace(self._summary)
+        else:
+            self._summary.write_text(text, encoding="utf-8")
 
     def _check_that_files_end(self) -> None:
-        endless = [camera.name for camera in self._config.cameras if camera.loop or _is_live(camera.address)]
+        endless = [camera.name for camera in self._config.cameras if not _has_an_end(camera)]
         if endless:
-            raise ConfigError(f"--until-eof never ends with {', '.join(endless)}: only files without `loop` end.")
+            names = ", ".join(endless)
+            raise ConfigError(f"--until-eof never ends with {names}: files without `loop` and virtual:?seconds=N do.")
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        if self._stop.is_set():
+        if self._signalled:
             # Asked twice: the person means it. What was not delivered yet is lost.
             os._exit(128 + number)
+        self._signalled = True
         self._stop.set()
+        if self._starting:
+            raise _StoppedWhileStartingError
 
 
-class _GiveUp:
-    """Passes a camera's reports on, and notes files that cannot be read: a run to the end does not wait for them."""
+class _Files:
+    """Passes a camera's reports on, and notes which files gave frames and which cannot be read."""
 
-    def __init__(self, report: CaptureReport, unreadable: set[str]) -> None:
+    def __init__(self, report: CaptureReport, unreadable: set[str], seen: set[str]) -> None:
         self._report = report
         self._unreadable = unreadable
-        self.up, self.frame, self.dropped = report.up, report.frame, report.dropped
-        self.corrupt, self.ended = report.corrupt, report.ended
+        self._seen = seen
+        self.up, self.dropped, self.corrupt, self.ended = report.up, report.dropped, report.corrupt, report.ended
+
+    def frame(self, camera: str, captured_ms: int) -> None:
+        """There is at least one picture in it."""
+        self._seen.add(camera)
+        self._report.frame(camera, captured_ms)
 
     def lost(self, camera: str, cause: str, message: str) -> None:
-        """The file could not be opened or read on."""
+        """The file could not be opened: a run to the end does not wait for it."""
         self._report.lost(camera, cause, message)
         self._unreadable.add(camera)
 
 
 def _is_live(address: str) -> bool:
-    return ("://" in address and not address.startswith("file://")) or address.startswith("webcam:")
+    """Whether pictures come in their own time, whatever `pace` says."""
+    return scheme_of(address) not in {"", "file"} or address.lower().startswith("webcam:")
+
+
+def _has_an_end(camera: CameraConfig) -> bool:
+    if camera.address.lower().startswith("virtual:"):
+        return "seconds=" in camera.address
+    return not (camera.loop or _is_live(camera.address))
 
 
 def _set_threads(threads: int | None) -> None:
@@ -305,6 +390,7 @@ def _set_threads(threads: int | None) -> None:
     import cv2
     import torch
 
-    cores = os.cpu_count() or 1
+    # A container may be given fewer cores than the machine has.
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     torch.set_num_threads(threads or max(1, cores // 2))
     cv2.setNumThreads(max(1, cores // 2))

@@ -48,7 +48,8 @@ def _face_event(publication: FacePublication, jpeg_quality: int) -> FaceEvent:
         quality=quality,
         raw=raw,
         method=face.method,
-        model=face.model,
+        # A method without weights, as sharpness is one, is all the model there is; an event's model is never empty.
+        model=face.model or face.method,
         signals=asdict(face.signals),
         crop=encode_crop(face.crop, jpeg_quality),
         context=None if face.context is None else encode_crop(face.context, jpeg_quality),

@@ -21,11 +21,14 @@ from gate.decide.visits import Publication, VisitBook, VisitEnd
 from gate.faces.align import align
 from gate.faces.detector import Detector
 from gate.faces.geometry import outside_share
-from gate.faces.tracker import Tracker
+from gate.faces.tracker import Tracker, TrackUpdate
 from gate.quality.signals import measure
 from gate.types import FloatArray, Frame, Image, ScoredFace, TrackedFace, Verdict
 
 log = structlog.get_logger(__name__)
+
+_MOST_OF_GAP = 0.99
+"""A track that was only not looked at survives a gap of this share of `max_gap_s`, whatever rounding does."""
 
 
 class Scorer(Protocol):
@@ -92,8 +95,17 @@ class CameraState:
     lossless: bool
     """True for files played as fast as possible: their time is the file's own, and no frame is ever stale."""
 
-    last_frame_s: float = -math.inf
-    """Monotonic seconds when the engine last looked at a frame of this camera."""
+    taken_s: float = -math.inf
+    """Monotonic seconds when the engine last took a frame of this camera."""
+
+    captured_s: float = -math.inf
+    """Monotonic seconds when that frame was decoded."""
+
+    tracked_s: float = 0.0
+    """The tracker's own time: as the camera's, but without what the engine missed while it was busy."""
+
+    broken: int = 0
+    """Frames of this camera that could not be looked at."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,7 +125,7 @@ class Pipeline:
         detector: Finds faces.
         scorer: Turns crops into numbers.
         rules: The bars.
-        publish: Takes each publication; must not block.
+        publish: Takes each publication; must neither block nor raise.
         report: Is told of every frame, face and visit.
         clock: Time.
         context_margin: Also cut the face with this margin (share of the box side) from the full frame.
@@ -146,32 +158,40 @@ class Pipeline:
         self._max_gap_s = max_gap_s
         self.failures_in_a_row = 0
         """How often scoring has failed since it last worked."""
+        self.broken_in_a_row = 0
+        """How many frames, of whichever camera, could not be looked at since one could."""
 
     def step(self, timeout_s: float) -> int:
         """Look at what the cameras have now; returns the number of frames, 0 after the time-out."""
         frames = self._board.take(timeout_s)
+        self._end_silent_visits(frames)
         seen: list[Frame] = []
         ended: list[tuple[str, int]] = []
         candidates: list[_Candidate] = []
         for frame in frames:
             try:
-                found, ends = self._look(frame)
+                update = self._follow(frame)
+                # Kept even where a face of the frame cannot be measured: the tracker names each end only once.
+                ended += [(frame.camera, track) for track in update.ended]
+                candidates += self._measure_all(frame, update.tracked)
             except Exception:
-                # One poisonous frame of one camera must not stop the door of another.
-                log.exception("frame_failed", camera=frame.camera, seq=frame.seq)
-                self._report.broken(frame.camera)
+                # One poisonous frame of one camera must not stop the door of another. Told the 1st, 2nd, 4th, 8th …
+                # time: a camera whose every frame fails would write 25 tracebacks a second.
+                times = self._count_broken(frame.camera)
+                if times & (times - 1) == 0:
+                    log.exception("frame_failed", camera=frame.camera, seq=frame.seq, times=times)
                 continue
+            self.broken_in_a_row = 0
             seen.append(frame)
-            candidates += found
-            ended += [(frame.camera, track) for track in ends]
-        for candidate in self._score(candidates):
-            self._decide(candidate)
-        for camera, track in ended:
-            self._emit(self._cameras[camera].visits.end(track))
-        now_s = self._clock.monotonic_s()
-        for frame in seen:
-            self._report.processed(frame.camera, now_s - frame.captured_s)
-        self._end_silent_visits(now_s)
+        try:
+            for candidate in self._score(candidates):
+                self._decide(candidate)
+            for camera, track in ended:
+                self._emit(self._cameras[camera].visits.end(track))
+        finally:
+            now_s = self._clock.monotonic_s()
+            for frame in seen:
+                self._report.processed(frame.camera, now_s - frame.captured_s)
         return len(frames)
 
     def end_camera(self, camera: str) -> None:
@@ -185,17 +205,38 @@ class Pipeline:
         for camera in self._cameras:
             self.end_camera(camera)
 
-    def _look(self, frame: Frame) -> tuple[list[_Candidate], Sequence[int]]:
-        """Detect, track and measure one frame; returns its faces and the tracks that ended."""
+    def _follow(self, frame: Frame) -> TrackUpdate:
+        """Detect the faces of a frame and give them their tracks."""
         state = self._cameras[frame.camera]
         with self._timed("detect"):
             faces = self._detector.detect(frame.image)
         with self._timed("track"):
-            update = state.tracker.update(faces, _time_of(frame, state))
-        state.last_frame_s = self._clock.monotonic_s()
-        age_s = 0.0 if state.lossless else state.last_frame_s - frame.captured_s
-        candidates = [self._measure(frame, tracked, age_s) for tracked in update.tracked]
-        return candidates, update.ended
+            return state.tracker.update(faces, self._time_of(frame, state))
+
+    def _time_of(self, frame: Frame, state: CameraState) -> float:
+        """Seconds for the tracker: a file played fast has its own time, everything else the machine's.
+
+        Nobody has left because nobody looked: where a step took longer than `max_gap_s`, such as for a crowd on a
+        slow method, every track would end between two frames, and every face be published as a visit of its own. A
+        camera that really gave nothing for so long has lost its tracks already.
+        """
+        if state.lossless and frame.pts_ms is not None:
+            return frame.pts_ms / 1000
+        state.tracked_s += min(frame.captured_s - state.captured_s, _MOST_OF_GAP * self._max_gap_s)
+        state.captured_s = frame.captured_s
+        return state.tracked_s
+
+    def _measure_all(self, frame: Frame, tracked: Sequence[TrackedFace]) -> list[_Candidate]:
+        lossless = self._cameras[frame.camera].lossless
+        age_s = 0.0 if lossless else self._clock.monotonic_s() - frame.captured_s
+        return [self._measure(frame, face, age_s) for face in tracked]
+
+    def _count_broken(self, camera: str) -> int:
+        """Count a frame that could not be looked at; returns how many of this camera there have been."""
+        self._report.broken(camera)
+        self.broken_in_a_row += 1
+        self._cameras[camera].broken += 1
+        return self._cameras[camera].broken
 
     def _measure(self, frame: Frame, tracked: TrackedFace, age_s: float) -> _Candidate:
         with self._timed("align"):
@@ -244,8 +285,8 @@ class Pipeline:
     def _numbers(self, crops: Image) -> tuple[FloatArray, FloatArray]:
         """Raw numbers and quality; not-a-number for all when the method fails, so that every face is still counted."""
         try:
-            raw = self._scorer.raw(crops)
-            quality = self._scorer.quality_of(raw)
+            raw = _one_each(crops, self._scorer.raw(crops))
+            quality = _one_each(crops, self._scorer.quality_of(raw))
         except Exception:
             self.failures_in_a_row += 1
             log.exception("scoring_failed", method=self._scorer.name, failures_in_a_row=self.failures_in_a_row)
@@ -276,10 +317,17 @@ class Pipeline:
                 self._report.visit(publication.visit.camera, result)
             self._publish(publication)
 
-    def _end_silent_visits(self, now_s: float) -> None:
-        """A camera that is silent has no tracker updates, but its visitors leave all the same."""
+    def _end_silent_visits(self, taken: Sequence[Frame]) -> None:
+        """A camera that is silent has no tracker updates, but its visitors leave all the same.
+
+        Judged when frames are taken, for then a camera that is not silent has one: how long the engine itself took
+        does not count.
+        """
+        now_s = self._clock.monotonic_s()
+        for frame in taken:
+            self._cameras[frame.camera].taken_s = now_s
         for camera, state in self._cameras.items():
-            if len(state.visits) and not state.lossless and now_s - state.last_frame_s > self._max_gap_s:
+            if len(state.visits) and not state.lossless and now_s - state.taken_s > self._max_gap_s:
                 self.end_camera(camera)
 
     def _context(self, frame: Frame, tracked: TrackedFace) -> Image | None:
@@ -290,7 +338,8 @@ class Pipeline:
         left, top = max(0, math.floor(x - dx)), max(0, math.floor(y - dy))
         right, bottom = math.ceil(x + w + dx), math.ceil(y + h + dy)
         cut = frame.image[top:bottom, left:right]
-        return np.ascontiguousarray(cut) if cut.size else None
+        # A copy, lest the best shot of a long visit keeps the whole frame.
+        return cut.copy() if cut.size else None
 
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:
@@ -299,8 +348,8 @@ class Pipeline:
         self._report.stage(stage, time.perf_counter() - start)
 
 
-def _time_of(frame: Frame, state: CameraState) -> float:
-    """Seconds for the tracker: a file played fast has its own time, everything else the machine's."""
-    if state.lossless and frame.pts_ms is not None:
-        return frame.pts_ms / 1000
-    return frame.captured_s
+def _one_each(crops: Image, numbers: FloatArray) -> FloatArray:
+    """The numbers, one for each crop. Raises `ValueError` when they are not."""
+    if numbers.shape != (len(crops),):
+        raise ValueError(f"{len(crops)} crops gave numbers of shape {numbers.shape}")
+    return numbers

@@ -1,13 +1,18 @@
 import json
+import os
+import signal
 import socket
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import yaml
 
 from gate.cli import build_parser, main
+from gate.commands.demo import _stop_on_signals
 from gate.commands.run import cameras_of, config_of
 from gate.config import json_schema
 from gate.errors import ConfigError
@@ -93,9 +98,73 @@ def test_sources_are_named_by_their_file_or_number_and_never_twice() -> None:
     assert [camera["name"] for camera in cameras] == ["front-door", "cam2", "front-door-3", "cam4"]
 
 
-def test_only_files_are_played_fast() -> None:
-    cameras = cameras_of(["a.mp4", "rtsp://h/"], fast=True)
-    assert [camera["pace"] for camera in cameras] == ["fast", "realtime"]
+def test_a_name_made_unique_is_not_that_of_another_file() -> None:
+    cameras = cameras_of(["a/door.mp4", "door-3.mp4", "b/door.mp4"])
+    assert len({camera["name"] for camera in cameras}) == 3
+
+
+def test_only_files_and_the_virtual_camera_are_played_fast() -> None:
+    sources = ["a.mp4", "file:///clips/hall.mp4", "virtual:?seconds=1", "rtsp://h/", "WEBCAM:0"]
+    cameras = cameras_of(sources, fast=True)
+    assert [camera["pace"] for camera in cameras] == ["fast", "fast", "fast", "realtime", "realtime"]
+    assert [camera["name"] for camera in cameras] == ["a", "hall", "cam3", "cam4", "cam5"]
+
+
+def test_fast_is_refused_where_it_would_do_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--fast: no --source is a file"):
+        config_of(build_parser().parse_args(["run", "--source", "rtsp://h/", "--fast"]))
+    file = tmp_path / "gate.yaml"
+    file.write_text("cameras: [{name: door, url: 'virtual:'}]\n")
+    with pytest.raises(ConfigError, match="write pace: fast at the camera"):
+        config_of(build_parser().parse_args(["run", "-c", str(file), "--fast"]))
+
+
+def test_a_configuration_may_come_through_a_pipe_and_keeps_its_secrets(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    text = "cameras: [{name: door, url: 'rtsp://u:hunter2@h/'}]\nredis: {stream: faces}\n"
+    with ThreadPoolExecutor() as writer:
+        writer.submit(pipe.write_text, text)
+        config = config_of(build_parser().parse_args(["run", "-c", str(pipe), "--redis", "redis://:s3cret@h/1"]))
+    assert config.cameras[0].address == "rtsp://u:hunter2@h/"
+    assert (config.redis.address, config.redis.stream) == ("redis://:s3cret@h/1", "faces")
+
+
+@pytest.mark.parametrize("option", [("--fps", "0"), ("--fps", "nan"), ("--seed", "-1"), ("--seconds", "-1")])
+def test_the_demo_refuses_what_its_camera_cannot_do(
+    option: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        build_parser().parse_args(["demo", *option])
+    assert f"argument {option[0]}: expected" in capsys.readouterr().err
+
+
+def test_the_second_signal_ends_a_demo_that_does_not_end() -> None:
+    usual = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    stop = threading.Event()
+    try:
+        _stop_on_signals(stop)
+        signal.raise_signal(signal.SIGINT)
+        assert stop.is_set()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    finally:
+        for number, handler in zip((signal.SIGINT, signal.SIGTERM), usual, strict=True):
+            signal.signal(number, handler)
+
+
+def test_check_goes_on_where_a_probe_fails_in_a_way_nobody_thought_of(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("rtsp://u:hunter2@h/ is out of order")
+
+    monkeypatch.setattr("gate.assembly.load_detector", fail)
+    assert main(["check", "--source", "virtual:?seconds=1", "--port", "0"]) == 1
+    shown = capsys.readouterr().out
+    assert "FAULT detector: failed unexpectedly (RuntimeError at test_cli.py:" in shown
+    assert "ok    camera cam1" in shown
+    assert "hunter2" not in shown
 
 
 def test_check_names_each_fault_and_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

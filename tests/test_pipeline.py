@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
+import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -215,6 +216,81 @@ def test_a_visit_ends_when_its_camera_falls_silent(gate: Gate, fake_clock: FakeC
     gate.step()
     assert len(gate.ends) == 1
     assert gate.faces[-1].final
+
+
+def test_a_slow_step_does_not_end_the_visits_of_people_who_stayed(gate: Gate, fake_clock: FakeClock) -> None:
+    def slow(crops: Image) -> FloatArray:
+        fake_clock.advance(4.0)
+        return np.full(len(crops), 50, np.float32)
+
+    gate.script.raw = slow
+    for _ in range(3):
+        gate.script.show(a_face())
+        gate.step()
+    assert gate.ends == []
+    assert len(gate.faces) == 1
+
+
+def test_a_camera_that_is_silent_beside_a_busy_one_ends_its_visits(fake_clock: FakeClock) -> None:
+    gate = Gate(fake_clock, "north", "south")
+    gate.script.show(a_face(), camera="north")
+    for _ in range(3):
+        gate.script.show(a_face(), camera="south")
+        gate.step()
+        fake_clock.advance(1.0)
+    assert [end.visit.camera for end in gate.ends] == ["north"]
+
+
+def test_a_visitor_who_left_while_the_engine_was_busy_ends_the_visit(gate: Gate, fake_clock: FakeClock) -> None:
+    gate.script.show(a_face())
+    gate.step()
+    for _ in range(2):
+        fake_clock.advance(4.0)
+        gate.script.show()
+        gate.step()
+    assert len(gate.ends) == 1
+
+
+def test_a_face_that_cannot_be_measured_costs_no_other_visit_its_end(
+    gate: Gate, fake_clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("boom")
+
+    gate.script.show(a_face(20))
+    gate.step()
+    fake_clock.advance(1.0)
+    gate.script.show(a_face(400))
+    gate.step()
+    fake_clock.advance(1.0)
+    gate.script.show(a_face(400))
+    with monkeypatch.context() as broken:
+        broken.setattr("gate.pipeline.measure", fail)
+        gate.step()
+    assert gate.counts.frames == {"processed": 2, "broken": 1}
+    assert len(gate.ends) == 1
+
+
+def test_frames_that_fail_one_after_the_other_are_noticed_and_do_not_flood_the_log(gate: Gate) -> None:
+    with structlog.testing.capture_logs() as entries:
+        for number in range(1, 11):
+            gate.script.show(error=RuntimeError("boom"))
+            gate.step()
+            assert gate.pipeline.broken_in_a_row == number
+    assert [entry["times"] for entry in entries] == [1, 2, 4, 8]
+    gate.script.show()
+    gate.step()
+    assert gate.pipeline.broken_in_a_row == 0
+
+
+@pytest.mark.parametrize("numbers", [0, 1, 3])
+def test_a_method_that_gives_more_or_fewer_numbers_than_faces_has_failed(gate: Gate, numbers: int) -> None:
+    gate.script.raw = lambda _crops: np.full(numbers, 50, np.float32)
+    gate.script.show(a_face(), a_face(350))
+    gate.step()
+    assert gate.counts.reasons == {"low_quality": 2}
+    assert gate.counts.frames == {"processed": 1}
+    assert gate.pipeline.failures_in_a_row == 1
 
 
 def test_a_visitor_who_left_the_picture_ends_the_visit_while_frames_go_on(gate: Gate, fake_clock: FakeClock) -> None:

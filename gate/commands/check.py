@@ -2,8 +2,10 @@
 
 import argparse
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gate.commands.arguments import Subparsers
@@ -43,6 +45,14 @@ def _try(probe: Callable[[], str]) -> tuple[str, str]:
         return "ok", probe()
     except GateError as error:
         return "FAULT", " ".join(str(error).splitlines())
+    except Exception as error:  # noqa: BLE001 - the other probes are wanted all the same; the text may quote an address
+        return "FAULT", f"failed unexpectedly ({type(error).__name__} at {_place(error)}). Please report it."
+
+
+def _place(error: Exception) -> str:
+    """File and line of what was raised."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{Path(last.filename).name}:{last.lineno}"
 
 
 def probes(config: "GateConfig") -> Iterator[tuple[str, Callable[[], str]]]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 PAGE_PORT = 8080
 WEIGHTS = ("yunet", "facexzoo-mobilefacenet")
+READ_BACK_PAGE = 200
 
 
 def add_arguments(commands: Subparsers) -> None:
@@ -31,8 +32,8 @@ def add_arguments(commands: Subparsers) -> None:
     parser.add_argument(
         "--seconds", type=positive_seconds, default=0.0, metavar="N", help="stop after N seconds (default: never)"
     )
-    parser.add_argument("--seed", type=int, default=1, metavar="N", help="who comes to the door, and in which order")
-    parser.add_argument("--fps", type=float, default=10.0, metavar="N", help="frames a second of the virtual camera")
+    parser.add_argument("--seed", type=_seed, default=1, metavar="N", help="who comes to the door, and in which order")
+    parser.add_argument("--fps", type=_fps, default=10.0, metavar="N", help="frames a second of the virtual camera")
     parser.add_argument("--port", type=int, default=None, metavar="N", help=f"page and metrics (default {PAGE_PORT})")
     parser.add_argument("--summary", type=Path, metavar="FILE", help="write the final counts as JSON")
     parser.set_defaults(run=run)
@@ -49,10 +50,11 @@ def run(args: argparse.Namespace) -> int:
     from gate.observe.logging import configure
     from gate.publish.embedded import EmbeddedRedis
 
+    configure("warning", "console")
+    # Until here Ctrl-C ends the process at once, as it should during a long download.
+    _fetch_weights()
     stop = threading.Event()
     _stop_on_signals(stop)
-    configure("warning", "console")
-    _fetch_weights()
     camera_url = f"rtsp://127.0.0.1:{_free_port()}/door"
     with EmbeddedRedis(tcp_port=0) as redis:
         redis_url = redis.tcp_url or redis.url
@@ -60,21 +62,49 @@ def run(args: argparse.Namespace) -> int:
         print("gate: starting …", flush=True)
         daemon.start()
         # The gate leaves before the camera does, so that a camera that goes on purpose is not reported as lost.
-        with VirtualCameraProcess(camera_url, seed=args.seed, fps=args.fps):
+        with VirtualCameraProcess(camera_url, seed=args.seed, fps=args.fps) as camera:
             try:
                 print(_addresses(daemon, redis_url), flush=True)
                 _watch(daemon, stop, args.seconds)
             finally:
                 daemon.shut_down()
-        return _conclude(daemon.observer.tally.summary(), _read_back(redis_url))
+        counts = daemon.observer.tally.summary()
+        if not any(counts["frames"].values()) and camera.last_words:
+            print(f"gate: no picture came from the virtual camera; it said: {camera.last_words}", file=sys.stderr)
+        code = _conclude(counts, _read_back(redis_url))
+        return 1 if daemon.failed else code
+
+
+def _seed(text: str) -> int:
+    """An argparse type: what seeds a scene."""
+    try:
+        seed = int(text)
+    except ValueError:
+        seed = -1
+    if not 0 <= seed < 2**32:
+        raise argparse.ArgumentTypeError(f"expected a whole number of zero or more, got {text!r}")
+    return seed
+
+
+def _fps(text: str) -> float:
+    """An argparse type: a frame rate that the virtual camera can send."""
+    try:
+        fps = float(text)
+    except ValueError:
+        fps = 0.0
+    if not 1 <= fps <= 120:
+        raise argparse.ArgumentTypeError(f"expected 1 to 120 frames a second, got {text!r}")
+    return fps
 
 
 def _config(camera_url: str, redis_url: str, page_port: int) -> "GateConfig":
+    from gate.assembly import EMBEDDED_MAX_EVENTS
     from gate.config import build_config
 
     data = {
         "cameras": [{"name": "door", "url": camera_url, "listen": True, "open_timeout_s": 30}],
-        "redis": {"url": redis_url},
+        # By its address it is a server like any other, but it lives in the memory of this machine.
+        "redis": {"url": redis_url, "max_events": EMBEDDED_MAX_EVENTS},
         "http": {"port": page_port},
     }
     return build_config(data, where="demo")
@@ -129,13 +159,18 @@ def _read_back(redis_url: str) -> int:
     from gate.publish.event import FaceEvent, decode
     from gate.publish.jpeg import decode_crop
 
-    client = redis.Redis.from_url(redis_url)
+    # redis-py's own types know no difference between an entry and one that was deleted.
+    client: Any = redis.Redis.from_url(redis_url)
+    readable, after = 0, "-"
     try:
-        entries: Any = client.xrange(RedisConfig().stream)
-        events = [decode(fields) for _, fields in entries]
+        while entries := client.xrange(RedisConfig().stream, after, count=READ_BACK_PAGE):
+            events = [decode(fields) for _, fields in entries]
+            faces = [event for event in events if isinstance(event, FaceEvent)]
+            readable += sum(decode_crop(face.crop).shape == (112, 112, 3) for face in faces)
+            after = f"({entries[-1][0].decode()}"
     finally:
         client.close()
-    return sum(decode_crop(event.crop).shape == (112, 112, 3) for event in events if isinstance(event, FaceEvent))
+    return readable
 
 
 def _conclude(counts: dict[str, Any], readable: int) -> int:
@@ -153,11 +188,13 @@ def _conclude(counts: dict[str, Any], readable: int) -> int:
 
 
 def _stop_on_signals(stop: threading.Event) -> None:
-    def on_signal(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
+    """Set `stop` at the first signal; the second does what it would have done without us."""
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, on_signal)
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        stop.set()
+        signal.signal(number, usual[signal.Signals(number)])
+
+    usual = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
 
 
 def _page_port(wish: int | None) -> int:

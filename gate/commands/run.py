@@ -2,7 +2,7 @@
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from gate.commands.arguments import Subparsers
 from gate.errors import ConfigError
@@ -33,7 +33,9 @@ def add_source_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--redis", metavar="URL", help="overrides redis.url; without -c the default is embedded:")
     parser.add_argument("--method", metavar="NAME", help="overrides quality.method")
     parser.add_argument("--port", type=int, metavar="N", help="overrides http.port")
-    parser.add_argument("--fast", action="store_true", help="--source files: as fast as possible, dropping no frame")
+    parser.add_argument(
+        "--fast", action="store_true", help="--source files and virtual: as fast as possible, dropping no frame"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -45,12 +47,12 @@ def run(args: argparse.Namespace) -> int:
 
 def config_of(args: argparse.Namespace) -> "GateConfig":
     """The configuration file with the command line's overrides, or one made of `--source` alone."""
-    import yaml
-
     from gate.config import build_config, load_config
 
     if args.config is not None and args.source:
         raise ConfigError("--source stands for a configuration of its own: use it without -c, or add it to cameras:.")
+    if args.config is not None and args.fast:
+        raise ConfigError("--fast is for --source; in a configuration, write pace: fast at the camera.")
     overrides: dict[str, dict[str, Any]] = {
         "redis": {} if args.redis is None else {"url": args.redis},
         "quality": {} if args.method is None else {"method": args.method},
@@ -59,25 +61,41 @@ def config_of(args: argparse.Namespace) -> "GateConfig":
     if args.config is None:
         data: dict[str, Any] = {"cameras": cameras_of(args.source, fast=args.fast), "redis": {"url": "embedded:"}}
     else:
-        load_config(args.config)
-        data = yaml.safe_load(args.config.read_text(encoding="utf-8"))
+        # Read once: it may be a pipe.
+        data = load_config(args.config).model_dump(exclude_unset=True)
     for section, values in overrides.items():
         if values:
-            data[section] = {**(data.get(section) or {}), **values}
+            data[section] = {**data.get(section, {}), **values}
     return build_config(data, where=str(args.config or "command line"))
 
 
 def cameras_of(sources: list[str], *, fast: bool = False) -> list[dict[str, Any]]:
-    """Camera sections for bare addresses: files are named by their stem, others cam1, cam2 and so on."""
+    """Camera sections for bare addresses: files are named by their stem, others cam1, cam2 and so on.
+
+    Raises:
+        ConfigError: `fast` is wanted and no source can be played fast.
+    """
     import re
 
     cameras: list[dict[str, Any]] = []
     taken: set[str] = set()
     for number, source in enumerate(sources or ["webcam:0"], start=1):
-        is_file = "://" not in source and not source.startswith(("webcam:", "virtual:"))
-        stem = re.sub(r"[^A-Za-z0-9_.-]+", "-", Path(source).stem).strip("-._")[:48] if is_file else ""
+        kind = _kind_of(source)
+        stem = re.sub(r"[^A-Za-z0-9_.-]+", "-", Path(source).stem).strip("-._")[:48] if kind == "file" else ""
         name = stem or f"cam{number}"
-        name = name if name not in taken else f"{name}-{number}"
+        while name in taken:
+            name = f"{name}-{number}"
         taken.add(name)
-        cameras.append({"name": name, "url": source, "pace": "fast" if fast and is_file else "realtime"})
+        cameras.append({"name": name, "url": source, "pace": "fast" if fast and kind != "live" else "realtime"})
+    if fast and all(camera["pace"] == "realtime" for camera in cameras):
+        raise ConfigError("--fast: no --source is a file or virtual:, and cameras come in their own time.")
     return cameras
+
+
+def _kind_of(source: str) -> Literal["file", "virtual", "live"]:
+    from gate.capture.address import scheme_of
+
+    if source.lower().startswith("virtual:"):
+        return "virtual"
+    is_file = scheme_of(source) in {"", "file"} and not source.lower().startswith("webcam:")
+    return "file" if is_file else "live"

@@ -8,15 +8,15 @@ Numbers that do not exist (a share of zero errors) are NaN in Python and `null` 
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import UnionType
-from typing import Any, Literal, TypeAlias, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from gate.errors import GateError
+from gate.lab.jsonform import plain, typed
 from gate.types import FloatArray
 
 Mode: TypeAlias = Literal["iso", "crfiqa", "beyond-edc"]
@@ -348,7 +348,7 @@ class EvaluationResult:
     warnings: tuple[str, ...]
     """What holds for the whole run; warnings of one operating point are on its curve."""
 
-    samples: Samples | None = field(default=None, compare=False, repr=False)
+    samples: Samples | None = field(default=None, compare=False, repr=False, metadata={"json": False})
     """The arrays; None after reading `results.json`."""
 
     def method(self, name: str) -> MethodResult:
@@ -364,7 +364,7 @@ class EvaluationResult:
 
     def to_json(self) -> str:
         """The JSON text, without `samples`."""
-        return json.dumps({"format": FORMAT, **_plain(self)}, indent=1, allow_nan=False)
+        return json.dumps({"format": FORMAT, **plain(self)}, indent=1, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str) -> "EvaluationResult":
@@ -377,7 +377,7 @@ class EvaluationResult:
             data = json.loads(text)
             if data.pop("format") != FORMAT:
                 raise GateError(f"results: format {FORMAT} is understood; this file was written by another version")
-            return _typed(cls, data)
+            return typed(cls, data)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise GateError(f"results: not a results.json of an evaluation: {error}") from None
 
@@ -387,37 +387,3 @@ class EvaluationResult:
         path = folder / "results.json"
         path.write_text(self.to_json() + "\n", encoding="utf-8")
         return path
-
-
-T = TypeVar("T")
-
-
-def _plain(value: Any) -> Any:
-    if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _plain(getattr(value, f.name)) for f in fields(value) if f.name != "samples"}
-    if isinstance(value, Mapping):
-        return {key: _plain(entry) for key, entry in value.items()}
-    if isinstance(value, tuple):
-        return [_plain(entry) for entry in value]
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else None
-    return value
-
-
-def _typed(kind: type[T], data: Mapping[str, Any]) -> T:
-    hints = get_type_hints(kind)
-    wanted = [f.name for f in fields(kind) if f.name != "samples"]  # type: ignore[arg-type] # only called with dataclasses
-    return kind(**{name: _value(hints[name], data[name]) for name in wanted})
-
-
-def _value(hint: Any, data: Any) -> Any:
-    origin = get_origin(hint)
-    if origin is tuple:
-        return tuple(_value(get_args(hint)[0], entry) for entry in data)
-    if origin is dict:
-        return dict(data)
-    if origin in {Union, UnionType, Literal}:
-        return data
-    if hint is float:
-        return math.nan if data is None else float(data)
-    return _typed(hint, data) if isinstance(hint, type) and is_dataclass(hint) else data

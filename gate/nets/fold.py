@@ -5,6 +5,7 @@ al., CVPR 2018, section 3.2).
 """
 
 import copy
+from collections.abc import Collection
 
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -13,11 +14,15 @@ from gate.nets.iresnet import BasicBlock, IResNet
 from gate.nets.mobilefacenet import ConvBlock, LinearBlock, MobileFaceNet
 
 
-def folded(net: nn.Module) -> nn.Module | None:
+def folded(net: nn.Module, *, parts: Collection[str] | None = None) -> nn.Module | None:
     """A frozen eval-mode copy with each BatchNorm2d that follows a convolution folded into it.
 
     Embeddings and input gradients agree with the original's to float32 rounding. The copy has no parameters that ask
     for a gradient, and none of the original's tensors.
+
+    Args:
+        net: the network.
+        parts: names of the children of `net` in which to fold; default is all.
 
     Returns:
         None when the structure of `net` is not known here.
@@ -25,7 +30,10 @@ def folded(net: nn.Module) -> nn.Module | None:
     if not isinstance(net, (IResNet, MobileFaceNet)):
         return None
     twin = copy.deepcopy(net).eval()
-    for module in list(twin.modules()):
+    chosen = [child for name, child in twin.named_children() if parts is None or name in parts]
+    if isinstance(twin, IResNet) and twin.conv1 in chosen:
+        _fold(twin, "conv1", "bn1")
+    for module in [module for child in chosen for module in child.modules()]:
         if isinstance(module, (ConvBlock, LinearBlock)):
             _fold(module, "conv", "bn")
         elif isinstance(module, BasicBlock):
@@ -34,8 +42,6 @@ def folded(net: nn.Module) -> nn.Module | None:
             _fold(module, "conv2", "bn3")
             if module.downsample is not None:
                 _fold(module.downsample, "0", "1")
-        elif isinstance(module, IResNet):
-            _fold(module, "conv1", "bn1")
     return twin.requires_grad_(requires_grad=False)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from gate.nets.norm import BatchNorm2d
 from gate.nets.prelu import PReLU
 
 
@@ -16,16 +17,16 @@ class BasicBlock(nn.Module):
 
     def __init__(self, channels_in: int, channels: int, stride: int) -> None:
         super().__init__()
-        self.bn1 = nn.BatchNorm2d(channels_in)
+        self.bn1 = BatchNorm2d(channels_in)
         self.conv1 = nn.Conv2d(channels_in, channels, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(channels)
+        self.bn2 = BatchNorm2d(channels)
         self.prelu = PReLU(channels)
         self.conv2 = nn.Conv2d(channels, channels, 3, stride=stride, padding=1, bias=False)
-        self.bn3 = nn.BatchNorm2d(channels)
+        self.bn3 = BatchNorm2d(channels)
         self.downsample: nn.Module | None = None
         if stride != 1 or channels_in != channels:
             shortcut = nn.Conv2d(channels_in, channels, 1, stride=stride, bias=False)
-            self.downsample = nn.Sequential(shortcut, nn.BatchNorm2d(channels))
+            self.downsample = nn.Sequential(shortcut, BatchNorm2d(channels))
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, channels_in, H, W) to (N, channels, H/stride, W/stride)."""
@@ -45,13 +46,13 @@ class IResNet(nn.Module):
         """`blocks` counts the residual blocks of the four stages."""
         super().__init__()
         self.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(64)
+        self.bn1 = BatchNorm2d(64)
         self.prelu = PReLU(64)
         self.layer1 = _stage(64, 64, blocks[0])
         self.layer2 = _stage(64, 128, blocks[1])
         self.layer3 = _stage(128, 256, blocks[2])
         self.layer4 = _stage(256, 512, blocks[3])
-        self.bn2 = nn.BatchNorm2d(512)
+        self.bn2 = BatchNorm2d(512)
         self.dropout = nn.Dropout(dropout_p)
         self.fc = nn.Linear(512 * 7 * 7, embedding_size)
         self.features = nn.BatchNorm1d(embedding_size)

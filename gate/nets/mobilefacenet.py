@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from gate.nets.norm import BatchNorm2d
 from gate.nets.prelu import PReLU
 
 
@@ -13,7 +14,7 @@ class ConvBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels_in, channels, kernel, stride=stride, padding=padding, groups=groups, bias=False)
-        self.bn = nn.BatchNorm2d(channels)
+        self.bn = BatchNorm2d(channels)
         self.prelu = PReLU(channels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -28,7 +29,7 @@ class LinearBlock(nn.Module):
     def __init__(self, channels_in: int, channels: int, kernel: int = 1, *, groups: int = 1) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels_in, channels, kernel, groups=groups, bias=False)
-        self.bn = nn.BatchNorm2d(channels)
+        self.bn = BatchNorm2d(channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, channels_in, H, W) to (N, channels, H', W')."""

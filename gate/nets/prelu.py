@@ -17,10 +17,10 @@ class _FrozenPrelu(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         x, slope = ctx.saved_tensors
-        slope = slope.view(-1, *[1] * (x.ndim - 2))
         # grad where x > 0: a tenth of the time of torch.where, which is not vectorised on a CPU.
         passed = torch.ops.aten.threshold_backward(grad, x, 0)
-        return torch.addcmul(grad * slope, passed, 1 - slope), None
+        # In place: fresh memory costs more than the arithmetic.
+        return passed.lerp_(grad, slope.to(grad.dtype).view(-1, *[1] * (x.ndim - 2))), None
 
 
 class PReLU(nn.PReLU):

@@ -26,9 +26,13 @@ def make_signals() -> Callable[..., Signals]:
 
 
 @pytest.fixture(scope="session")
-def make_detection() -> Callable[[float], Face]:
+def make_detection() -> Callable[..., Face]:
     """A detection of a given score."""
-    return lambda score=0.9: Face(np.zeros(4, np.float32), np.zeros((5, 2), np.float32), score)
+
+    def make(score: float = 0.9) -> Face:
+        return Face(np.zeros(4, np.float32), np.zeros((5, 2), np.float32), score)
+
+    return make
 
 
 @pytest.fixture(scope="session")

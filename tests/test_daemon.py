@@ -18,8 +18,6 @@ import redis
 
 import gate.daemon
 import gate.outgoing
-from gate.assembly import EMBEDDED_MAX_EVENTS, build_sink
-from gate.clock import SystemClock
 from gate.config import GateConfig, build_config
 from gate.daemon import Daemon
 from gate.errors import ConfigError, GateError
@@ -366,32 +364,15 @@ def test_a_start_that_fails_late_stops_the_cameras_and_the_embedded_redis(
         real(thread)
 
     monkeypatch.setattr(threading.Thread, "start", start)
+    cameras = [{"name": name, "url": str(nobody_clip), "loop": True} for name in ("cam0", "cam1")]
     with pytest.raises(RuntimeError, match="new thread"):
-        Daemon(config_of(nobody_clip, nobody_clip, fast=False)).start()
+        Daemon(config_of(cameras=cameras)).start()
     assert [process.poll() for process in processes] == [0]
 
 
 def test_an_embedded_redis_ends_with_its_gate(nobody_clip: Path, processes: list["subprocess.Popen[Any]"]) -> None:
     run_to_the_end(config_of(nobody_clip))
     assert [process.poll() for process in processes] == [0]
-
-
-@pytest.mark.parametrize(
-    ("redis_section", "most"),
-    [({}, EMBEDDED_MAX_EVENTS), ({"max_events": 9_000}, 9_000), ({"max_events": None}, None)],
-)
-def test_an_embedded_redis_keeps_few_events_unless_told_and_is_given_no_password(
-    redis_section: dict[str, Any], most: int | None, redis_url: str, tmp_path: Path, nobody_clip: Path
-) -> None:
-    password = tmp_path / "password"
-    password.write_text("hunter2")
-    section = {"url": "embedded:", "password_file": str(password), **redis_section}
-    sink = build_sink(config_of(nobody_clip, redis=section), redis_url, SystemClock())
-    try:
-        assert sink.check().startswith("Redis")
-        assert sink._max_events == most
-    finally:
-        sink.close()
 
 
 def test_a_summary_that_cannot_be_written_is_known_before_the_run(nobody_clip: Path, tmp_path: Path) -> None:

@@ -1,0 +1,84 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import gate.assembly
+from gate.assembly import EMBEDDED_MAX_EVENTS, build_sink, check_cameras, load_detector
+from gate.clock import SystemClock
+from gate.config import GateConfig, build_config
+from gate.errors import ConfigError, WeightsError
+from gate.publish.embedded import EmbeddedRedis
+
+
+def config_of(**sections: Any) -> GateConfig:
+    return build_config({"cameras": [{"name": "door", "url": "virtual:"}], **sections})
+
+
+@pytest.fixture
+def insightface_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Insightface's own folder with a pack in it."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".insightface" / "models" / "my_pack").mkdir(parents=True)
+    return tmp_path / ".insightface"
+
+
+@pytest.fixture
+def weights_asked_for(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str | Path]:
+    """What the detector's builder is given for a detector section."""
+
+    def asked(**section: Any) -> str | Path:
+        found: list[str | Path] = []
+        monkeypatch.setattr(gate.assembly, "build_detector", lambda _name, weights, **_: found.append(weights))
+        load_detector(config_of(detector=section, weights={"download": False}))
+        return found[0]
+
+    return asked
+
+
+def test_a_pack_is_found_in_insightface_s_own_folder_or_below_root(
+    insightface_root: Path, weights_asked_for: Callable[..., str | Path]
+) -> None:
+    assert weights_asked_for(name="scrfd", weights="my_pack") == "my_pack"
+    assert weights_asked_for(name="scrfd", weights="my_pack", root=insightface_root) == "my_pack"
+
+
+def test_a_root_does_not_hide_the_files_of_ours(
+    tmp_path: Path, weights_asked_for: Callable[..., str | Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gate.weights.zoo.Zoo.path", lambda _zoo, name: Path("ours") / name)
+    assert weights_asked_for(name="yunet", root=tmp_path) == Path("ours/yunet")
+    assert weights_asked_for(name="scrfd", root=tmp_path) == Path("ours/scrfd-500m")
+
+
+def test_a_pack_that_is_nowhere_is_explained(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"no insightface pack 'my_pack'.*set detector\.root"):
+        load_detector(config_of(detector={"name": "scrfd", "weights": "my_pack", "root": str(tmp_path)}))
+
+
+@pytest.mark.parametrize(
+    ("section", "most"),
+    [({}, EMBEDDED_MAX_EVENTS), ({"max_events": 9_000}, 9_000), ({"max_events": None}, None)],
+)
+def test_an_embedded_redis_keeps_few_events_unless_told_and_is_given_no_password(
+    section: dict[str, Any], most: int | None, tmp_path: Path
+) -> None:
+    password = tmp_path / "password"
+    password.write_text("hunter2")
+    config = config_of(redis={"url": "embedded:", "password_file": str(password), **section})
+    with EmbeddedRedis() as server:
+        sink = build_sink(config, server.url, SystemClock())
+        try:
+            assert sink.check().startswith("Redis")
+            assert sink._max_events == most
+        finally:
+            sink.close()
+
+
+def test_only_addresses_that_can_never_be_opened_are_refused(tmp_path: Path) -> None:
+    later = {"password_file": str(tmp_path / "not-there-yet"), "username": "gate"}
+    check_cameras(config_of(cameras=[{"name": "door", "url": "rtsp://door.lan/", **later}]), SystemClock())
+    check_cameras(config_of(cameras=[{"name": "door", "url": str(tmp_path / "missing.mp4")}]), SystemClock())
+    with pytest.raises(ConfigError, match="'door': the url is of no known kind"):
+        check_cameras(config_of(cameras=[{"name": "door", "url": "rtmp://door.lan/"}]), SystemClock())

@@ -1,6 +1,5 @@
 """Builds a running gate from a configuration, keeps it running, and takes it down without losing a visit."""
 
-import json
 import os
 import platform
 import signal
@@ -41,6 +40,7 @@ from gate.pipeline import CameraState, Pipeline
 from gate.publish.publisher import Publisher
 from gate.publish.ulid import UlidFactory
 from gate.publish.waiting import DropReason
+from gate.summary import SummaryFile
 
 log = structlog.get_logger(__name__)
 
@@ -83,7 +83,7 @@ class Daemon:
     ) -> None:
         self._config = config
         self._until_eof = until_eof
-        self._summary = summary
+        self._summary = None if summary is None else SummaryFile(summary)
         self._clock = clock or SystemClock()
         self._stop = threading.Event()
         self._starting = False
@@ -157,7 +157,8 @@ class Daemon:
 
     def _start(self) -> None:
         config, on_exit = self._config, self._resources.callback
-        self._check_summary()
+        if self._summary is not None:
+            self._summary.prepare()
         check_cameras(config, self._clock)
         _set_threads(config.quality.threads)
         on_exit(self._write_summary)
@@ -301,42 +302,18 @@ class Daemon:
             log.error("events_left_behind", events=left, waited_s=DRAIN_TIMEOUT_S)
             self._failed = True
 
-    def _check_summary(self) -> None:
-        """Find out now, and not after a day, that the summary cannot be written. Raises `ConfigError`.
-
-        The summary of an earlier run goes, lest it be taken for that of a run that then fails.
-        """
-        if self._summary is None:
-            return
-        try:
-            self._write("")
-            if self._summary.is_file():
-                self._summary.unlink()
-        except OSError as error:
-            problem = "it is a folder" if self._summary.is_dir() else error.strerror
-            raise ConfigError(f"--summary {self._summary}: {problem}. Give a file in a folder that is there.") from None
-
     def _write_summary(self) -> None:
         if not self._running:
             return
         counts = self.observer.tally.summary()
         log.info("stopped", frames=counts["frames"], faces=counts["faces"], published=counts["published"])
-        try:
-            self._write(json.dumps(counts, indent=2) + "\n")
-        except OSError as error:
-            log.error("summary_not_written", file=str(self._summary), problem=error.strerror)  # noqa: TRY400 - the cause is told
-            self._failed = True
-
-    def _write(self, text: str) -> None:
-        """Write the summary, whole or not at all; what is no file, as /dev/stdout, is simply written to."""
         if self._summary is None:
             return
-        if self._summary.is_file() or self._summary.is_dir() or not self._summary.exists():
-            part = self._summary.with_name(f"{self._summary.name}.part")
-            part.write_text(text, encoding="utf-8")
-            part.replace(self._summary)
-        else:
-            self._summary.write_text(text, encoding="utf-8")
+        try:
+            self._summary.write(counts)
+        except OSError:
+            log.exception("summary_not_written")
+            self._failed = True
 
     def _check_that_files_end(self) -> None:
         endless = [camera.name for camera in self._config.cameras if not _has_an_end(camera)]

@@ -12,16 +12,20 @@ python=${PYTHON:-python3}
 
 stamp=.venv/.setup-$(cat pyproject.toml constraints.txt scripts/setup.sh | "$python" -c \
     'import hashlib, sys; print(hashlib.sha256(sys.stdin.buffer.read()).hexdigest()[:16])')
-[ -e "$stamp" ] && exit 0
+[ -e "$stamp" ] && [ -x .venv/bin/python ] && exit 0
 
 if command -v uv >/dev/null 2>&1 && uv --version >/dev/null 2>&1; then
     uv=uv
 else
-    [ -x .uv/bin/uv ] || "$python" -m pip install --quiet --target .uv uv
+    [ -x .uv/bin/uv ] || "$python" -m pip install --quiet --target .uv uv || {
+        echo "setup: uv is missing and pip could not fetch it; install uv, or pip for $python (python3-pip in Debian)" >&2
+        exit 1
+    }
     uv=.uv/bin/uv
 fi
 
-[ -x .venv/bin/python ] || "$uv" venv --quiet --python "$python" .venv
+# What is left of a .venv whose Python was removed from the machine is in the way.
+[ -x .venv/bin/python ] || UV_VENV_CLEAR=1 "$uv" venv --quiet --python "$python" .venv
 VIRTUAL_ENV=$PWD/.venv "$uv" pip install --quiet --constraint constraints.txt --editable '.[dev]' uv
 
 .venv/bin/python - <<'PY'

@@ -382,6 +382,15 @@ def test_a_summary_that_cannot_be_written_is_known_before_the_run(nobody_clip: P
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_summary_behind_a_link_is_written_there(nobody_clip: Path, tmp_path: Path) -> None:
+    link, file = tmp_path / "stdout", tmp_path / "file"
+    file.touch()
+    link.symlink_to(file)
+    run_to_the_end(config_of(nobody_clip), link)
+    assert link.is_symlink()
+    assert json.loads(file.read_text())["frames"]["processed"] == FRAMES
+
+
 def test_a_summary_that_can_no_longer_be_written_is_a_failure(nobody_clip: Path, tmp_path: Path) -> None:
     folder = tmp_path / "counts"
     folder.mkdir()

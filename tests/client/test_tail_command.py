@@ -115,8 +115,10 @@ def test_a_count_that_is_none_is_refused(count: str) -> None:
 
 def test_ctrl_c_is_a_clean_end(server: Any, make_face: Make) -> None:
     server.add(make_face(0))
+    # A shell that runs the suite in the background has its children ignore Ctrl-C; a terminal does not.
     code = (
-        "import argparse, sys\nfrom gate.commands import tail\n"
+        "import argparse, signal, sys\nfrom gate.commands import tail\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "parser = argparse.ArgumentParser()\ntail.add_arguments(parser.add_subparsers())\n"
         "args = parser.parse_args(sys.argv[1:])\nsys.exit(args.run(args))\n"
     )

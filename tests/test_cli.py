@@ -143,6 +143,8 @@ def test_the_second_signal_ends_a_demo_that_does_not_end() -> None:
     usual = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     stop = threading.Event()
     try:
+        # A suite that runs in the background of a shell ignores Ctrl-C; a terminal does not.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         _stop_on_signals(stop)
         signal.raise_signal(signal.SIGINT)
         assert stop.is_set()

@@ -108,7 +108,13 @@ def test_a_lost_camera_shows_everywhere_and_its_recovery_too(observer: Observer,
     assert "camera door: timeout" not in observer.status()["reasons"]
     assert lines.written == [
         {"event": "camera_up", "camera": "door"},
-        {"event": "camera_lost", "camera": "door", "cause": "timeout", "times": 1},
+        {
+            "event": "camera_lost",
+            "camera": "door",
+            "cause": "timeout",
+            "times": 1,
+            "problem": "rtsp://door did not answer",
+        },
         {"event": "camera_up", "camera": "door"},
     ]
 

@@ -27,7 +27,7 @@ class MeanPlusSeed(TorchMethod):
             raise torch.cuda.OutOfMemoryError("CUDA out of memory")
         return crops.float().mean(dim=(1, 2, 3)) + torch.tensor(seeds)
 
-    def _score_of_raw(self, raw: FloatArray) -> FloatArray:
+    def score_of(self, raw: FloatArray) -> FloatArray:
         return -raw
 
 

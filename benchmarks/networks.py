@@ -36,7 +36,7 @@ def _numbers(name: str, shape: tuple[int, ...]) -> Tensor:
     if name.endswith(("running_mean", "bias")):
         values = generator.normal(0, 0.1, shape)
     elif len(shape) >= 2:
-        values = generator.normal(0, 0.5 * np.sqrt(1 / np.prod(shape[1:])), shape)
+        values = generator.normal(0, np.sqrt(2 / np.prod(shape[1:])), shape)
     elif "prelu" in name:
         values = np.full(shape, 0.25)
     else:

@@ -1,4 +1,4 @@
-"""`gate models list|pull|verify`: which weights there are, which are here, and whether they are what they claim."""
+"""`gate models list|pull|verify|export`: which weights there are, which are here and genuine, and their ONNX form."""
 
 import argparse
 import json
@@ -19,9 +19,9 @@ _COLUMNS = ("name", "kind", "here", "size", "weights licence", "from")
 
 
 def add_arguments(subparsers: Subparsers) -> None:
-    """Add `gate models list|pull|verify`."""
-    models = subparsers.add_parser("models", help="weight files: what there is, what is here, fetch, verify")
-    commands = models.add_subparsers(dest="models_command", required=True, metavar="{list,pull,verify}")
+    """Add `gate models list|pull|verify|export`."""
+    models = subparsers.add_parser("models", help="weight files: what there is, what is here, fetch, verify, export")
+    commands = models.add_subparsers(dest="models_command", required=True, metavar="{list,pull,verify,export}")
 
     listing = commands.add_parser("list", help="all known weights, which are here, their licence")
     listing.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
@@ -35,7 +35,20 @@ def add_arguments(subparsers: Subparsers) -> None:
     verifying.add_argument("names", nargs="*", metavar="NAME", help="default: everything that is here")
     verifying.set_defaults(run=verify)
 
-    for command in (listing, pulling, verifying):
+    exporting = commands.add_parser(
+        "export",
+        help="write a network as ONNX, checked against torch",
+        description="Write a quality regressor or a recognition network as ONNX with a free batch axis. What to feed "
+        "it is in the file's metadata; onnxruntime has given torch's answers before the file gets its name.",
+    )
+    exporting.add_argument(
+        "name", metavar="NAME|FILE", help="a regressor of `gate methods`, weights, a checkpoint, or ARCHITECTURE:FILE"
+    )
+    exporting.add_argument("--format", choices=("onnx",), default="onnx", help="default onnx")
+    exporting.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="an old one is replaced")
+    exporting.set_defaults(run=export)
+
+    for command in (listing, pulling, verifying, exporting):
         command.add_argument(
             "--folder", type=Path, help="default: $GATE_WEIGHTS, else facegate/weights in your cache folder"
         )
@@ -94,6 +107,19 @@ def verify(args: argparse.Namespace) -> int:
     return _for_each(names, lambda name: f"ok {zoo.verify(name) or ''}".rstrip())
 
 
+def export(args: argparse.Namespace) -> int:
+    """Write the ONNX file and say what it is and how far it is from torch."""
+    from gate.quality.onnx_export import export_onnx, load_exportable
+
+    done = export_onnx(load_exportable(args.name, _zoo(args)), args.output)
+    contract = done.contract
+    print(
+        f"{done.path}: {done.answer} of {done.model}, fed with {contract.colour.upper()}, "
+        f"(x - {contract.mean:g}) / {contract.scale:g}; largest difference from torch {done.largest_difference:.1e}"
+    )
+    return 0
+
+
 def _for_each(names: list[str], action: Callable[[str], str]) -> int:
     """Do all of them even if one fails, so that one bad mirror does not hide the state of the rest."""
     done = [_one(name, action) for name in names]
@@ -117,9 +143,15 @@ def _cells(entry: "Entry", status: "Status") -> tuple[str, ...]:
     licence = entry.license_weights
     if "-NC" in licence:
         licence = f"{licence} (non-commercial)"
-    origin = ", ".join(dict.fromkeys(source.kind for source in entry.sources)) or ("pack" if entry.members else "you")
+    origin = ", ".join(dict.fromkeys(source.kind for source in entry.sources)) or _origin_of_unfetched(entry)
     here = {"here": "yes", "missing": "no", "damaged": "damaged", "slot": "your file"}[status.state]
     return entry.name, entry.kind, here, _size(status.bytes or entry.bytes), licence, origin
+
+
+def _origin_of_unfetched(entry: "Entry") -> str:
+    if entry.bundled is not None:
+        return "package"
+    return "pack" if entry.members else "you"
 
 
 def _document(entry: "Entry", status: "Status") -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""Why a face was rejected: the one closed list that metrics, events, the page and the docs share."""
+"""Why a face was rejected, and why the gate fell back: closed lists that metrics, events, page and docs share."""
 
 from enum import Enum
 
@@ -30,20 +30,50 @@ class Reason(str, Enum):
 
 
 _MEANINGS = {
-    Reason.TOO_SMALL: "the eyes are closer together than `decide.min_inter_eye_px`",
-    Reason.TOO_LARGE: "the eyes are farther apart than `decide.max_inter_eye_px`",
-    Reason.CUT_OFF: "too much of the face lies outside the picture",
+    Reason.TOO_SMALL: "the face is smaller than `decide.min_inter_eye_px` or `min_face_px`",
+    Reason.TOO_LARGE: "the face is larger than `decide.max_inter_eye_px` or `max_face_px`",
+    Reason.CUT_OFF: "more of the face than `decide.max_outside_share` lies outside the picture",
     Reason.LOW_DETECTOR_SCORE: "the detector is less sure than `decide.min_detector_score`",
-    Reason.YAW: "the head is turned to a side beyond the limit",
-    Reason.PITCH: "the head is nodded up or down beyond the limit",
-    Reason.ROLL: "the head is tilted beyond the limit",
-    Reason.BLURRED: "the crop is less sharp than the limit",
-    Reason.TOO_DARK: "the crop is darker than the limit",
-    Reason.TOO_BRIGHT: "the crop is brighter than the limit",
-    Reason.LOW_CONTRAST: "the crop's luminance hardly varies",
-    Reason.OCCLUDED: "a part of the face is covered",
-    Reason.LOW_QUALITY: "the calibrated quality is below `decide.min_quality`",
-    Reason.OUTSIDE_ZONE: "the face is outside the camera's zone",
+    Reason.YAW: "the head is turned to a side beyond `decide.max_yaw_deg`",
+    Reason.PITCH: "the head is nodded up or down beyond `decide.max_pitch_deg`",
+    Reason.ROLL: "the head is tilted beyond `decide.max_roll_deg`",
+    Reason.BLURRED: "the crop is less sharp than `decide.min_sharpness`",
+    Reason.TOO_DARK: "the crop is darker than `decide.min_luminance`, or `max_under_exposed_share` of it is dark",
+    Reason.TOO_BRIGHT: "the crop is brighter than `decide.max_luminance`, or `max_over_exposed_share` of it is white",
+    Reason.LOW_CONTRAST: "the crop's luminance varies less than `decide.min_contrast` or `min_dynamic_range`",
+    Reason.OCCLUDED: "the face looks more covered than `decide.max_occlusion`",
+    Reason.LOW_QUALITY: "the calibrated quality is below `decide.min_quality`, or `keep_quality` if one has passed",
+    Reason.OUTSIDE_ZONE: "the face is outside the camera's `zones`, or moves away and `decide.approaching_only` is set",
     Reason.DUPLICATE: "the same person was published a moment ago",
     Reason.STALE: "the frame was too old when its turn came",
+}
+
+
+class FallbackCause(str, Enum):
+    """Why the gate took a weaker way; the value is what metrics and the log carry."""
+
+    WEIGHTS = "weights"
+    SELF_TEST = "self_test"
+    NOT_FINITE = "not_finite"
+    FAILED = "failed"
+    KEEPS_FAILING = "keeps_failing"
+    DEVICE = "device"
+    BORDERLINE = "borderline"
+    CONTEXT_LEFT_OUT = "context_left_out"
+
+    @property
+    def meaning(self) -> str:
+        """One line for documentation."""
+        return _FALLBACK_MEANINGS[self]
+
+
+_FALLBACK_MEANINGS = {
+    FallbackCause.WEIGHTS: "a method's weights are missing, damaged or of another network; the next method scores",
+    FallbackCause.SELF_TEST: "a method failed its self-test; the next method scores",
+    FallbackCause.NOT_FINITE: "a method gave no number for some faces of a batch; the next method scored those",
+    FallbackCause.FAILED: "a method broke off on a batch; the next method scored it",
+    FallbackCause.KEEPS_FAILING: "a method failed for some faces of several batches in a row; the next method scores",
+    FallbackCause.DEVICE: "a method's device failed; the same method goes on on the CPU",
+    FallbackCause.BORDERLINE: "faces close to the bar were scored by the next method too, whose word counts",
+    FallbackCause.CONTEXT_LEFT_OUT: "the picture around a face was too large for an event; the face went without it",
 }

@@ -148,13 +148,51 @@ class Signals:
     """Head tilt in the picture plane, degrees; positive clockwise."""
 
     sharpness: float
-    """0..100, from the spread of the Laplacian of the aligned crop's luminance."""
+    """0..100, from the spread of the Laplacian of the aligned crop's luminance; in proportion to the face's size."""
 
     luminance: float
     """0..100, mean luminance of the aligned crop's centre."""
 
+    luminance_spread: float
+    """0..50, standard deviation of the luminance."""
+
     contrast: float
-    """0..100, spread of the luminance."""
+    """0..100, luminance of the 95th percentile less that of the 5th."""
+
+    dynamic_range: float
+    """0..100, how many shades there are (ISO/IEC 29794-5)."""
+
+    under_exposed_share: float
+    """0..1, share of pixels below a tenth of full linear light (ISO/IEC 29794-5); dark skin counts too."""
+
+    over_exposed_share: float
+    """0..1, share of pixels that are burnt out (ISO/IEC 29794-5)."""
+
+    under_exposure_prevention: float
+    """0..100, 100 is none (ISO/IEC 29794-5): only above nine tenths of the pixels does it fall."""
+
+    over_exposure_prevention: float
+    """0..100, 100 is none (ISO/IEC 29794-5): 50 at one pixel in a hundred."""
+
+    occlusion: float
+    """0..100, how covered the face looks; 50 is what one in fifty uncovered faces exceeds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rating:
+    """What a quality method says of one crop."""
+
+    raw: float
+    """The method's published number, unflipped; not-a-number when no method had one."""
+
+    quality: float
+    """Calibrated quality in 0..100; not-a-number as above."""
+
+    method: str
+    """Name of the method that scored this crop."""
+
+    model: str
+    """name@first 8 hex digits of the weights' sha256; empty for a method without weights."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

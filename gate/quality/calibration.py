@@ -22,6 +22,9 @@ OptionValue: TypeAlias = str | int | float | bool | None
 FORMAT = 1
 QUANTILES = 101
 
+FAR = 3.0
+"""How many times its own width a number may lie outside the reference set before it is no quality at all."""
+
 
 @dataclass(frozen=True, slots=True)
 class CalibrationKey:
@@ -77,6 +80,18 @@ class Calibration:
         centres = np.bincount(group, weights=places) / np.bincount(group)
         quality = np.interp(np.asarray(values, dtype=np.float64), levels, centres, left=0.0, right=100.0)
         return quality.astype(np.float32)
+
+    def is_plausible(self, values: FloatArray) -> npt.NDArray[np.bool_]:
+        """(N,) numbers to (N,) whether each is finite and not absurdly far outside the reference set.
+
+        >>> unit = Calibration(CalibrationKey("m", (), ""), tuple(i / 100 for i in range(101)), 101)
+        >>> unit.is_plausible(np.array([-1.0, 0.5, 3.9, 1e4, np.nan], dtype=np.float32)).tolist()
+        [True, True, True, False, False]
+        """
+        low, high = self.quantiles[0], self.quantiles[-1]
+        margin = FAR * (high - low)
+        numbers = np.asarray(values, dtype=np.float64)
+        return np.isfinite(numbers) & (numbers >= low - margin) & (numbers <= high + margin)
 
     def to_json(self) -> dict[str, Any]:
         """The map as plain values for JSON."""
@@ -143,6 +158,12 @@ class CalibrationTable:
         """A table with this map, in place of one with the same key."""
         kept = tuple(m for m in self.maps if m.key != added.key)
         return CalibrationTable((*kept, added), self.where)
+
+    def over(self, other: "CalibrationTable") -> "CalibrationTable":
+        """These maps, and those of `other` for pairings that have none here."""
+        own = {map_.key for map_ in self.maps}
+        more = tuple(map_ for map_ in other.maps if map_.key not in own)
+        return CalibrationTable((*self.maps, *more), f"{self.where} and {other.where}")
 
     def to_text(self) -> str:
         """The file's text."""

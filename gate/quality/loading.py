@@ -42,6 +42,7 @@ _ZOO_NETWORKS = {
     "iresnet100-arcface": "iresnet100",
     "iresnet100-magface": "iresnet100",
     "iresnet100-adaface": "iresnet100",
+    "facegate-t": "mobilefacenet",
 }
 """Zoo name to architecture; colour order and scaling are in the zoo's own entry."""
 

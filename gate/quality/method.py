@@ -63,6 +63,10 @@ class QualityMethod(Protocol):
         """Raw numbers of this method to 0..100 without scoring again. Raises `NotCalibratedError`."""
         ...
 
+    def is_plausible(self, raw: FloatArray) -> npt.NDArray[np.bool_]:
+        """(N,) raw to (N,) whether it may be a number of this method at all. Raises `NotCalibratedError`."""
+        ...
+
 
 class TorchMethod(ABC):
     """Template of a method that runs on torch: subclasses score one batch, this class does the rest.
@@ -139,6 +143,11 @@ class TorchMethod(ABC):
         """See `QualityMethod.quality_of`."""
         calibration = self._table().find(self.calibration_key)
         return calibration.quality_of(self._calibrated_value(np.asarray(raw, dtype=np.float32)))
+
+    def is_plausible(self, raw: FloatArray) -> npt.NDArray[np.bool_]:
+        """See `QualityMethod.is_plausible`: finite, and not absurdly far outside the calibration's reference set."""
+        calibration = self._table().find(self.calibration_key)
+        return calibration.is_plausible(self._calibrated_value(np.asarray(raw, dtype=np.float32)))
 
     def calibrated_value(self, raw: FloatArray) -> FloatArray:
         """The number whose quantiles a new calibration of this method is made of, (N,) float32."""

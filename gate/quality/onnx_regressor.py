@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gate.errors import DeviceError, QualityError
+from gate.errors import DeviceError, QualityError, WeightsError
 from gate.quality.backbone import InputContract
 from gate.quality.calibration import CalibrationTable, OptionValue
 from gate.quality.method import TorchMethod
@@ -49,7 +49,7 @@ class OnnxRegressor(TorchMethod):
             scale: what is left is divided by this.
 
         Raises:
-            WeightsError: there is no such file.
+            WeightsError: there is no such file, or it is no model.
             QualityError: the model's input or output is of another kind.
             DeviceError: onnxruntime cannot be imported.
         """
@@ -114,7 +114,7 @@ def _session(path: Path, device: str) -> Any:
         return onnxruntime.InferenceSession(str(path), options, providers=providers)
     except Exception as error:
         # onnxruntime raises its own unexported classes for a file that is no model.
-        raise QualityError(f"{path} cannot be run by onnxruntime: {str(error).splitlines()[0]}") from error
+        raise WeightsError(f"{path} cannot be run by onnxruntime: {str(error).splitlines()[0]}") from error
 
 
 def _input_of(session: Any, name: str) -> tuple[str, int | None, int]:

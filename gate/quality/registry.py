@@ -74,6 +74,7 @@ def _regressor(name: str, description: str, paper: str, weights: str | None = No
 
 
 _METHODS = (
+    _regressor("regressor", "quality distilled into MobileFaceNet; ships with the package", "", "facegate-t"),
     MethodInfo(
         "serfiq",
         "how little embeddings scatter under random dropout",
@@ -156,7 +157,7 @@ _METHODS = (
 
 
 def methods() -> list[MethodInfo]:
-    """Every method, published ones first, baselines last."""
+    """Every method: ours, published ones, and baselines last."""
     return list(_METHODS)
 
 

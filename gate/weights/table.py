@@ -136,7 +136,10 @@ class Entry:
     citation: str
 
     file: str | None = None
-    """Path inside the weights folder; None for packs and for slots."""
+    """Path inside the weights folder; None for packs, for slots and for what ships with the package."""
+
+    bundled: str | None = None
+    """File that ships with the package; None for everything else."""
 
     sha256: str | None = None
     """Checksum of the file as kept; None for packs and slots."""
@@ -159,7 +162,7 @@ class Entry:
     @property
     def slot(self) -> bool:
         """True when no file is published under a known checksum, so that the user supplies a path."""
-        return self.file is None and not self.members
+        return self.file is None and self.bundled is None and not self.members
 
     @property
     def fetched(self) -> Original | None:
@@ -190,6 +193,8 @@ def _entry(row: dict[str, Any]) -> Entry:
     entry = Entry(**values)
     if entry.sources and (entry.file is None or entry.sha256 is None or entry.bytes is None):
         raise ValueError(f"{entry.name} has sources but no checksum, size or file name: nothing could be trusted")
+    if entry.bundled is not None and (entry.sha256 is None or entry.bytes is None or entry.file or entry.sources):
+        raise ValueError(f"{entry.name} ships with the package: it has a checksum and a size, and is kept nowhere else")
     return entry
 
 
@@ -213,6 +218,11 @@ def parse_table(text: str, where: str) -> dict[str, Entry]:
         return _by_name([_entry(row) for row in json.loads(text)["entries"]])
     except (ValueError, TypeError, KeyError) as error:
         raise WeightsError(f"{where} is not a table of weights: {error}") from error
+
+
+def bundled_folder() -> Path:
+    """Where the weights are that ship with the package."""
+    return Path(str(resources.files("gate.weights"))) / "bundled"
 
 
 def load_table() -> dict[str, Entry]:

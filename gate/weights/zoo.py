@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 from gate.errors import WeightsError
 from gate.weights.fetch import Fetcher, Progress
 from gate.weights.sums import sha256_of
-from gate.weights.table import Contract, Entry, load_table
+from gate.weights.table import Contract, Entry, bundled_folder, load_table
 
 __all__ = ["Contract", "Entry", "State", "Status", "Zoo", "default_folder", "load_table"]
 
@@ -51,6 +51,8 @@ class Zoo:
         local_paths: name → file that the user supplies, for slots and instead of a pull.
         table: name → entry; default is the table of the package.
         fetcher: how files are fetched.
+        bundled: folder of the files that ship with the package; default is the package's own.
+        fetching: False makes `ensure` an error where a file is missing or damaged, and touches no network.
     """
 
     def __init__(
@@ -60,10 +62,14 @@ class Zoo:
         local_paths: Mapping[str, Path] | None = None,
         table: Mapping[str, Entry] | None = None,
         fetcher: Fetcher | None = None,
+        bundled: Path | None = None,
+        fetching: bool = True,
     ) -> None:
         self.folder = folder or default_folder()
         self._table = load_table() if table is None else table
         self._fetcher = fetcher or Fetcher()
+        self._bundled = bundled or bundled_folder()
+        self._fetching = fetching
         self._local = {self.entry(name).name: path.expanduser() for name, path in (local_paths or {}).items()}
 
     def entries(self) -> tuple[Entry, ...]:
@@ -128,6 +134,8 @@ class Zoo:
         Raises:
             WeightsError: it cannot be had; the message says why for each source.
         """
+        if not self._fetching:
+            return self.path(name)
         entry = self.entry(name)
         state = self.status(name).state
         if not entry.members and state == "here":
@@ -150,6 +158,8 @@ class Zoo:
         entry = self.entry(name)
         if entry.members:
             return [self.ensure(member, progress) for member in entry.members][-1].parent
+        if entry.bundled is not None and entry.name not in self._local:
+            return self._checked(entry, always=True)
         expected = entry.fetched
         if entry.name in self._local or entry.file is None or expected is None:
             raise WeightsError(self._what_to_do(entry))
@@ -172,6 +182,8 @@ class Zoo:
     def _place(self, entry: Entry) -> Path | None:
         if entry.name in self._local:
             return self._local[entry.name]
+        if entry.bundled is not None:
+            return self._bundled / entry.bundled
         return self.folder / entry.file if entry.file is not None else None
 
     def _what_to_do(self, entry: Entry) -> str:
@@ -182,11 +194,18 @@ class Zoo:
             f"get the file there and give its path"
         )
 
+    def _remedy(self, entry: Entry) -> str:
+        if entry.name in self._local:
+            return "name an existing file"
+        if entry.bundled is not None:
+            return "it ships with the package: install facegate again"
+        return f"`gate models pull {entry.name}` fetches it"
+
     def _checked(self, entry: Entry, *, always: bool) -> Path:
         path = self._place(entry)
         if path is None:
             raise WeightsError(self._what_to_do(entry))
-        remedy = "name an existing file" if entry.name in self._local else f"`gate models pull {entry.name}` fetches it"
+        remedy = self._remedy(entry)
         if not path.is_file():
             raise WeightsError(f"{entry.name} is not here: {path} does not exist; {remedy}")
         if entry.slot:

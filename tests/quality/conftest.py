@@ -12,11 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from gate.errors import WeightsError
+from gate.nets.heads import Ediffiqa
 from gate.nets.iresnet import iresnet18
+from gate.nets.mobilefacenet import mobilefacenet
 from gate.quality.backbone import Backbone, InputContract
 from gate.quality.loading import load_backbone
 from gate.types import Image
 from gate.weights.zoo import Zoo
+from tests.conftest import FakeClock
+from tests.quality.scripted import Stage
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -144,3 +148,24 @@ def noise_crops() -> Image:
     generator = np.random.Generator(np.random.PCG64(5))
     coarse = generator.integers(0, 256, (6, 14, 14, 3), dtype=np.uint8)
     return np.ascontiguousarray(coarse.repeat(8, axis=1).repeat(8, axis=2))
+
+
+@pytest.fixture(scope="session")
+def regressor_state(filled_state_dict: FillNetwork, noise_crops: Image) -> dict[str, Tensor]:
+    """An eDifFIQA-T network in half precision that tells crops apart, as one does that was trained."""
+    net = Ediffiqa(mobilefacenet())
+    net.load_state_dict(filled_state_dict(net.state_dict()))
+    for layer in net.modules():
+        if isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d)):
+            layer.momentum = 1.0
+    # Statistics of what it sees: with those that were filled in, every crop has the same embedding.
+    with torch.no_grad():
+        net.train()(InputContract("bgr", 127.5, 128.0).normalise(torch.from_numpy(noise_crops)))
+    state = net.state_dict()
+    return {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+
+
+@pytest.fixture
+def stage(fake_clock: FakeClock) -> Stage:
+    """Where a test puts its methods on."""
+    return Stage(fake_clock)

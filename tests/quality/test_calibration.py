@@ -114,3 +114,11 @@ def test_shipped_maps_say_what_they_were_made_of() -> None:
         assert made.seed is not None
         assert f"{made.count // 2} " in made.description
     assert CalibrationTable.shipped().to_text() == table.to_text()
+
+
+def test_a_table_over_another_keeps_its_own_maps() -> None:
+    mine = fit([1.0, 2.0], CalibrationKey.of("sharpness", {}, ""), description="mine")
+    table = CalibrationTable((mine,), "mine.json").over(CalibrationTable.shipped())
+    assert table.find(mine.key).description == "mine"
+    assert len(table.maps) == len(CalibrationTable.shipped().maps)
+    assert table.where == "mine.json and the shipped calibration"

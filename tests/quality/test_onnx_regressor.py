@@ -83,7 +83,7 @@ def test_missing_and_broken_files_are_explained(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"absent\.onnx"):
         OnnxRegressor(tmp_path / "absent.onnx")
     (tmp_path / "broken.onnx").write_bytes(b"no model")
-    with pytest.raises(QualityError, match=r"broken\.onnx cannot be run by onnxruntime"):
+    with pytest.raises(WeightsError, match=r"broken\.onnx cannot be run by onnxruntime"):
         OnnxRegressor(tmp_path / "broken.onnx")
 
 

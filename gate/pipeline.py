@@ -9,103 +9,27 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 import structlog
 
 from gate.clock import Clock
-from gate.config import DecideConfig
-from gate.decide.bars import cheap_reasons, quality_reasons
-from gate.decide.visits import Publication, VisitBook, VisitEnd
+from gate.decide.bars import Circumstances, cheap_reasons, quality_reasons
+from gate.decide.visits import Publication, VisitEnd
+from gate.decide.zones import in_zone
 from gate.faces.align import align
 from gate.faces.detector import Detector
 from gate.faces.geometry import outside_share
-from gate.faces.tracker import Tracker, TrackUpdate
+from gate.faces.tracker import TrackUpdate
+from gate.pipeline_parts import CameraState, FrameBoard, PipelineReport, Scorer
 from gate.quality.signals import measure
-from gate.types import FloatArray, Frame, Image, ScoredFace, TrackedFace, Verdict
+from gate.reasons import Reason
+from gate.types import Frame, Image, Rating, ScoredFace, TrackedFace, Verdict
 
 log = structlog.get_logger(__name__)
 
 _MOST_OF_GAP = 0.99
 """A track that was only not looked at survives a gap of this share of `max_gap_s`, whatever rounding does."""
-
-
-class Scorer(Protocol):
-    """What the engine needs of a quality method."""
-
-    name: str
-    model: str
-
-    def raw(self, crops: Image) -> FloatArray:
-        """(N, 112, 112, 3) uint8 RGB → (N,) float32, the method's published number."""
-        ...
-
-    def quality_of(self, raw: FloatArray) -> FloatArray:
-        """(N,) raw → (N,) calibrated quality, 0..100."""
-        ...
-
-
-class FrameBoard(Protocol):
-    """Where the cameras leave their newest frames."""
-
-    def take(self, timeout_s: float) -> list[Frame]:
-        """At most one frame a camera; empty after the time-out."""
-        ...
-
-
-class PipelineReport(Protocol):
-    """Who is told what happened. Every call is cheap."""
-
-    def processed(self, camera: str, age_s: float) -> None:
-        """A frame has been looked at, so long after its decode."""
-        ...
-
-    def broken(self, camera: str) -> None:
-        """A frame could not be looked at."""
-        ...
-
-    def stage(self, stage: str, seconds: float) -> None:
-        """A stage took so long."""
-        ...
-
-    def batch(self, faces: int) -> None:
-        """So many faces were scored together."""
-        ...
-
-    def scored(self, *, ok: bool) -> None:
-        """A batch was scored, or the method failed."""
-        ...
-
-    def face(self, camera: str, *, accepted: bool, reason: str, quality: float | None, method: str) -> None:
-        """A face got its verdict; `reason` is the decisive one, empty when accepted."""
-        ...
-
-    def visit(self, camera: str, result: str) -> None:
-        """A visit ended: `published` or `unusable`."""
-        ...
-
-
-@dataclass(slots=True)
-class CameraState:
-    """What the engine remembers of one camera."""
-
-    tracker: Tracker
-    visits: VisitBook
-    lossless: bool
-    """True for files played as fast as possible: their time is the file's own, and no frame is ever stale."""
-
-    taken_s: float = -math.inf
-    """Monotonic seconds when the engine last took a frame of this camera."""
-
-    captured_s: float = -math.inf
-    """Monotonic seconds when that frame was decoded."""
-
-    tracked_s: float = 0.0
-    """The tracker's own time: as the camera's, but without what the engine missed while it was busy."""
-
-    broken: int = 0
-    """Frames of this camera that could not be looked at."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,12 +48,12 @@ class Pipeline:
         board: Where frames come from.
         detector: Finds faces.
         scorer: Turns crops into numbers.
-        rules: The bars.
         publish: Takes each publication; must neither block nor raise.
         report: Is told of every frame, face and visit.
         clock: Time.
         context_margin: Also cut the face with this margin (share of the box side) from the full frame.
         max_gap_s: A camera that gave no frame for this long has no open visits.
+        crops_at_once: Most crops handed to the scorer before the next sign of life.
     """
 
     def __init__(
@@ -139,23 +63,23 @@ class Pipeline:
         board: FrameBoard,
         detector: Detector,
         scorer: Scorer,
-        rules: DecideConfig,
         publish: Callable[[Publication], None],
         report: PipelineReport,
         clock: Clock,
         context_margin: float | None = None,
         max_gap_s: float = 1.5,
+        crops_at_once: int = 32,
     ) -> None:
         self._cameras = cameras
         self._board = board
         self._detector = detector
         self._scorer = scorer
-        self._rules = rules
         self._publish = publish
         self._report = report
         self._clock = clock
         self._context_margin = context_margin
         self._max_gap_s = max_gap_s
+        self._crops_at_once = crops_at_once
         self.failures_in_a_row = 0
         """How often scoring has failed since it last worked."""
         self.broken_in_a_row = 0
@@ -166,13 +90,13 @@ class Pipeline:
         frames = self._board.take(timeout_s)
         self._end_silent_visits(frames)
         seen: list[Frame] = []
-        ended: list[tuple[str, int]] = []
+        ended: list[tuple[Frame, int]] = []
         candidates: list[_Candidate] = []
         for frame in frames:
             try:
                 update = self._follow(frame)
                 # Kept even where a face of the frame cannot be measured: the tracker names each end only once.
-                ended += [(frame.camera, track) for track in update.ended]
+                ended += [(frame, track) for track in update.ended]
                 candidates += self._measure_all(frame, update.tracked)
             except Exception:
                 # One poisonous frame of one camera must not stop the door of another. Told the 1st, 2nd, 4th, 8th …
@@ -186,8 +110,12 @@ class Pipeline:
         try:
             for candidate in self._score(candidates):
                 self._decide(candidate)
-            for camera, track in ended:
-                self._emit(self._cameras[camera].visits.end(track))
+            for frame, track in ended:
+                state = self._cameras[frame.camera]
+                self._emit(state.visits.end(track, frame.captured_s, state.now_s))
+            for frame in seen:
+                state = self._cameras[frame.camera]
+                self._emit(state.visits.tick(state.now_s, frame.captured_s))
         finally:
             now_s = self._clock.monotonic_s()
             for frame in seen:
@@ -198,6 +126,7 @@ class Pipeline:
         """Close the visits of a camera that will give no more frames."""
         state = self._cameras[camera]
         state.tracker.flush()
+        state.approach.end_all()
         self._emit(state.visits.end_all())
 
     def finish(self) -> None:
@@ -211,7 +140,10 @@ class Pipeline:
         with self._timed("detect"):
             faces = self._detector.detect(frame.image)
         with self._timed("track"):
-            return state.tracker.update(faces, self._time_of(frame, state))
+            state.now_s = self._time_of(frame, state)
+            update = state.tracker.update(faces, state.now_s)
+        state.approach.end(update.ended)
+        return update
 
     def _time_of(self, frame: Frame, state: CameraState) -> float:
         """Seconds for the tracker: a file played fast has its own time, everything else the machine's.
@@ -243,8 +175,8 @@ class Pipeline:
             crop = align(frame.image, tracked.face.landmarks[None])[0]
         with self._timed("signals"):
             signals = measure(tracked.face, crop)
-        share = outside_share(tracked.face.box_xywh, frame.width_px, frame.height_px)
-        reasons = cheap_reasons(self._rules, tracked.face, signals, share, age_s)
+        rules = self._cameras[frame.camera].rules
+        reasons = cheap_reasons(rules, tracked.face, signals, self._circumstances(frame, tracked, age_s))
         face = ScoredFace(
             sighting=frame.sighting,
             tracked=tracked,
@@ -258,6 +190,20 @@ class Pipeline:
         )
         return _Candidate(face, tuple(reason.value for reason in reasons))
 
+    def _circumstances(self, frame: Frame, tracked: TrackedFace, age_s: float) -> Circumstances:
+        state, face = self._cameras[frame.camera], tracked.face
+        receding = False
+        if state.rules.approaching_only:
+            own_time = state.lossless and frame.pts_ms is not None
+            state.approach.see(tracked.track, face, (frame.pts_ms or 0.0) / 1000 if own_time else frame.captured_s)
+            receding = state.approach.receding(tracked.track)
+        return Circumstances(
+            age_s=age_s,
+            outside_share=outside_share(face.box_xywh, frame.width_px, frame.height_px),
+            in_zone=in_zone(state.zones, face, frame.width_px, frame.height_px),
+            receding=receding,
+        )
+
     def _score(self, candidates: Iterable[_Candidate]) -> list[_Candidate]:
         """Score what no cheap bar rejected, together."""
         todo = list(candidates)
@@ -265,40 +211,53 @@ class Pipeline:
         if not worth:
             return todo
         with self._timed("score"):
-            raw, quality = self._numbers(np.stack([todo[i].face.crop for i in worth]))
+            ratings = self._ratings(np.stack([todo[i].face.crop for i in worth]))
         self._report.batch(len(worth))
-        for i, one_raw, one_quality in zip(worth, raw.tolist(), quality.tolist(), strict=True):
-            finite = math.isfinite(one_quality) and math.isfinite(one_raw)
+        for i, rating in zip(worth, ratings, strict=True):
+            finite = math.isfinite(rating.quality) and math.isfinite(rating.raw)
             if not finite and not self.failures_in_a_row:
-                log.warning("score_not_finite", camera=todo[i].face.sighting.camera, method=self._scorer.name)
+                log.warning("score_not_finite", camera=todo[i].face.sighting.camera, method=rating.method)
             face = replace(
                 todo[i].face,
-                quality=one_quality if finite else None,
-                raw=one_raw if finite else None,
-                method=self._scorer.name,
-                model=self._scorer.model,
+                quality=rating.quality if finite else None,
+                raw=rating.raw if finite else None,
+                method=rating.method,
+                model=rating.model,
             )
-            reasons = quality_reasons(self._rules, one_quality if finite else math.nan)
+            reasons = self._quality_reasons(face)
             todo[i] = _Candidate(face, tuple(reason.value for reason in reasons))
         return todo
 
-    def _numbers(self, crops: Image) -> tuple[FloatArray, FloatArray]:
-        """Raw numbers and quality; not-a-number for all when the method fails, so that every face is still counted."""
+    def _quality_reasons(self, face: ScoredFace) -> list[Reason]:
+        state = self._cameras[face.sighting.camera]
+        quality = math.nan if face.quality is None else face.quality
+        return quality_reasons(state.rules, quality, passed_before=state.visits.has_passed(face.tracked.track))
+
+    def _ratings(self, crops: Image) -> list[Rating]:
+        """One a crop; not-a-number for all when scoring fails, so that every face is still counted."""
         try:
-            raw = _one_each(crops, self._scorer.raw(crops))
-            quality = _one_each(crops, self._scorer.quality_of(raw))
+            ratings = [rating for part in _parts(crops, self._crops_at_once) for rating in self._rate(part)]
         except Exception:
             self.failures_in_a_row += 1
             log.exception("scoring_failed", method=self._scorer.name, failures_in_a_row=self.failures_in_a_row)
-            nothing = np.full(len(crops), np.nan, np.float32)
             self._report.scored(ok=False)
-            return nothing, nothing
+            return [Rating(math.nan, math.nan, self._scorer.name, self._scorer.model)] * len(crops)
         self.failures_in_a_row = 0
         self._report.scored(ok=True)
-        return raw, quality
+        return ratings
+
+    def _rate(self, crops: Image) -> Sequence[Rating]:
+        ratings = self._scorer.rate(crops)
+        if len(ratings) != len(crops):
+            raise ValueError(f"{len(crops)} crops gave {len(ratings)} ratings")
+        self._report.alive()
+        return ratings
 
     def _decide(self, candidate: _Candidate) -> None:
-        face, verdict = candidate.face, Verdict(candidate.reasons)
+        face, state = candidate.face, self._cameras[candidate.face.sighting.camera]
+        verdict = Verdict(candidate.reasons)
+        if verdict.accepted and self._is_duplicate(face, state):
+            verdict = Verdict((Reason.DUPLICATE.value,))
         self._report.face(
             face.sighting.camera,
             accepted=verdict.accepted,
@@ -307,15 +266,41 @@ class Pipeline:
             method=face.method,
         )
         with self._timed("decide"):
-            publications = self._cameras[face.sighting.camera].visits.see(face, verdict)
+            publications = state.visits.see(face, verdict, state.now_s)
         self._emit(publications)
+
+    def _is_duplicate(self, face: ScoredFace, state: CameraState) -> bool:
+        """Whether the person was published lately in another visit; a visit that is out already goes on."""
+        if state.duplicates is None or state.rules.duplicate_s is None:
+            return False
+        if state.visits.has_published(face.tracked.track):
+            return False
+        with self._timed("compare"):
+            return state.duplicates.is_duplicate(
+                face.crop,
+                camera=face.sighting.camera,
+                track=face.tracked.track,
+                now_s=self._clock.monotonic_s(),
+                within_s=state.rules.duplicate_s,
+                similarity=state.rules.duplicate_similarity,
+            )
 
     def _emit(self, publications: Iterable[Publication]) -> None:
         for publication in publications:
             if isinstance(publication, VisitEnd):
                 result = "published" if publication.visit.published else "unusable"
                 self._report.visit(publication.visit.camera, result)
+            else:
+                self._remember(publication.face)
             self._publish(publication)
+
+    def _remember(self, face: ScoredFace) -> None:
+        state = self._cameras[face.sighting.camera]
+        if state.duplicates is not None:
+            with self._timed("compare"):
+                state.duplicates.remember(
+                    face.crop, camera=face.sighting.camera, track=face.tracked.track, now_s=self._clock.monotonic_s()
+                )
 
     def _end_silent_visits(self, taken: Sequence[Frame]) -> None:
         """A camera that is silent has no tracker updates, but its visitors leave all the same.
@@ -348,8 +333,6 @@ class Pipeline:
         self._report.stage(stage, time.perf_counter() - start)
 
 
-def _one_each(crops: Image, numbers: FloatArray) -> FloatArray:
-    """The numbers, one for each crop. Raises `ValueError` when they are not."""
-    if numbers.shape != (len(crops),):
-        raise ValueError(f"{len(crops)} crops gave numbers of shape {numbers.shape}")
-    return numbers
+def _parts(crops: Image, size: int) -> Iterator[Image]:
+    for start in range(0, len(crops), size):
+        yield crops[start : start + size]

@@ -16,6 +16,13 @@ GOOD_SIGNALS = {
     "sharpness": 60.0,
     "luminance": 50.0,
     "contrast": 50.0,
+    "luminance_spread": 30.0,
+    "dynamic_range": 80.0,
+    "under_exposed_share": 0.0,
+    "over_exposed_share": 0.0,
+    "under_exposure_prevention": 100.0,
+    "over_exposure_prevention": 100.0,
+    "occlusion": 10.0,
 }
 
 
@@ -39,12 +46,19 @@ def make_detection() -> Callable[..., Face]:
 def make_face() -> Callable[..., ScoredFace]:
     """A scored face of a track at a time."""
 
-    def make(*, track: int = 1, quality: float | None = 50.0, at_ms: int = 0) -> ScoredFace:
-        face = Face(np.zeros(4, np.float32), np.zeros((5, 2), np.float32), 0.9)
+    def make(
+        *,
+        track: int = 1,
+        quality: float | None = 50.0,
+        at_ms: int = 0,
+        yaw_deg: float = 0.0,
+        box: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0),
+    ) -> ScoredFace:
+        face = Face(np.array(box, np.float32), np.zeros((5, 2), np.float32), 0.9)
         return ScoredFace(
             sighting=Sighting("door", 0, 640, 480, at_ms / 1000, at_ms),
             tracked=TrackedFace(face, track),
-            signals=Signals(**GOOD_SIGNALS),
+            signals=Signals(**{**GOOD_SIGNALS, "yaw_deg": yaw_deg}),
             crop=np.zeros((112, 112, 3), np.uint8),
             quality=quality,
             raw=quality,

@@ -1,3 +1,4 @@
+import math
 from collections import Counter
 from collections.abc import Callable
 
@@ -74,6 +75,16 @@ def test_the_last_visit_is_published_when_the_stream_ends(book: VisitBook, make_
     assert len(book) == 0
 
 
+def test_each_publication_knows_the_frame_that_triggered_it(book: VisitBook, make_face: MakeFace) -> None:
+    (first,) = faces_of(book.see(make_face(at_ms=1000, quality=40.0), ACCEPTED))
+    book.see(make_face(at_ms=2000, quality=90.0), ACCEPTED)
+    (best,) = faces_of(book.end(1, triggered_s=61.5))
+    assert (first.triggered_s, best.triggered_s) == (1.0, 61.5)
+    book.see(make_face(track=2), ACCEPTED)
+    (unseen,) = faces_of(book.end_all())
+    assert math.isnan(unseen.triggered_s)
+
+
 def test_ending_an_unknown_track_publishes_nothing(book: VisitBook) -> None:
     assert book.end(77) == []
 
@@ -98,14 +109,14 @@ SIGHTINGS = st.lists(
 )
 
 
-@given(sightings=SIGHTINGS, on_enter=st.booleans(), on_exit=st.booleans())
+@given(sightings=SIGHTINGS, when=st.sampled_from([(True, True), (True, False), (False, True)]))
 def test_counts_add_up_and_each_visit_ends_exactly_once(
     sightings: list[tuple[int, float, bool, bool]],
-    on_enter: bool,
-    on_exit: bool,
+    when: tuple[bool, bool],
     make_face: MakeFace,
     id_maker: MakeIds,
 ) -> None:
+    on_enter, on_exit = when
     book = VisitBook("door", DecideConfig(on_enter=on_enter, on_exit=on_exit), id_maker())
     publications: list[Publication] = []
     for track, quality, accepted, ends in sightings:

@@ -1,0 +1,109 @@
+"""What the engine works with: the seams to its neighbours, and what it remembers of a camera."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from gate.config import DecideConfig, ZonesConfig
+from gate.decide.duplicates import DuplicateBook
+from gate.decide.visits import VisitBook
+from gate.decide.zones import Approach
+from gate.faces.tracker import Tracker
+from gate.types import Frame, Image, Rating
+
+
+class Scorer(Protocol):
+    """What the engine needs of quality methods."""
+
+    name: str
+    """The method in use; each rating names its own."""
+
+    model: str
+
+    def rate(self, crops: Image) -> Sequence[Rating]:
+        """(N, 112, 112, 3) uint8 RGB → N ratings, not-a-number where no method has one."""
+        ...
+
+
+class FrameBoard(Protocol):
+    """Where the cameras leave their newest frames."""
+
+    def take(self, timeout_s: float) -> list[Frame]:
+        """At most one frame a camera; empty after the time-out."""
+        ...
+
+
+class PipelineReport(Protocol):
+    """Who is told what happened. Every call is cheap."""
+
+    def alive(self) -> None:
+        """The engine goes on: called between the parts of a batch that takes long."""
+        ...
+
+    def processed(self, camera: str, age_s: float) -> None:
+        """A frame has been looked at, so long after its decode."""
+        ...
+
+    def broken(self, camera: str) -> None:
+        """A frame could not be looked at."""
+        ...
+
+    def stage(self, stage: str, seconds: float) -> None:
+        """A stage took so long."""
+        ...
+
+    def batch(self, faces: int) -> None:
+        """So many faces were scored together."""
+        ...
+
+    def scored(self, *, ok: bool) -> None:
+        """A batch was scored, or the method failed."""
+        ...
+
+    def face(self, camera: str, *, accepted: bool, reason: str, quality: float | None, method: str) -> None:
+        """A face got its verdict; `reason` is the decisive one, empty when accepted."""
+        ...
+
+    def visit(self, camera: str, result: str) -> None:
+        """A visit ended: `published` or `unusable`."""
+        ...
+
+
+@dataclass(slots=True)
+class CameraState:
+    """What the engine remembers of one camera."""
+
+    tracker: Tracker
+    visits: VisitBook
+    lossless: bool
+    """True for files played as fast as possible: their time is the file's own, and no frame is ever stale."""
+
+    rules: DecideConfig = field(default_factory=DecideConfig)
+    """The bars of this camera."""
+
+    zones: ZonesConfig = field(default_factory=ZonesConfig)
+    """Where in its picture faces count."""
+
+    approach: Approach = field(init=False)
+
+    taken_s: float = -math.inf
+    """Monotonic seconds when the engine last took a frame of this camera."""
+
+    captured_s: float = -math.inf
+    """Monotonic seconds when that frame was decoded."""
+
+    tracked_s: float = 0.0
+    """The tracker's own time: as the camera's, but without what the engine missed while it was busy."""
+
+    now_s: float = 0.0
+    """The camera's time at that frame: the file's own where it is played fast, else `tracked_s`."""
+
+    broken: int = 0
+    """Frames of this camera that could not be looked at."""
+
+    duplicates: DuplicateBook | None = None
+    """What its group of cameras has published lately, where duplicates are looked for."""
+
+    def __post_init__(self) -> None:
+        self.approach = Approach(self.rules.direction_window_s)

@@ -2,7 +2,9 @@
 
 import platform
 import threading
+from collections.abc import Iterator
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,8 +19,9 @@ from gate.capture.camera import CameraThread, CaptureObserver
 from gate.capture.causes import Cause
 from gate.capture.factory import open_source_for
 from gate.clock import Clock
-from gate.config import CameraConfig, GateConfig, RedisConfig
-from gate.errors import CaptureError, ConfigError, QualityError
+from gate.config import CameraConfig, FallbackConfig, GateConfig, RedisConfig
+from gate.decide.duplicates import DuplicateBook
+from gate.errors import CaptureError, ConfigError
 from gate.faces.build import DEFAULT_WEIGHTS, build_detector
 from gate.faces.detector import Detector
 from gate.observe.metrics import Expected, Metrics
@@ -27,16 +30,29 @@ from gate.publish.embedded import EmbeddedRedis
 from gate.publish.redis_sink import RedisSink
 from gate.publish.waiting import DropReason
 from gate.quality import load_method
-from gate.types import CROP_SIDE_PX
+from gate.quality.calibration import CalibrationTable
+from gate.quality.device import resolve_device
+from gate.reasons import FallbackCause
+from gate.types import CROP_SIDE_PX, FloatArray, Image
 from gate.weights.zoo import Zoo
 
 if TYPE_CHECKING:
     from gate.quality import QualityMethod
+    from gate.quality.fallback import FallbackMethod, FallbackReport
+    from gate.quality.rung import Load
+
+_GREY_CROP = np.full((1, CROP_SIDE_PX, CROP_SIDE_PX, 3), 128, np.uint8)
 
 log = structlog.get_logger(__name__)
 
 EMBEDDED_MAX_EVENTS = 5_000
 """Most entries an embedded Redis keeps unless told: at some 10 kB a face, 50 MB of this machine's memory."""
+
+BEAT_S = 10.0
+"""How often an engine that scores a large batch should show that it lives."""
+
+PATIENCE = 3.0
+"""How many times as long as at the start the same crops may take: by then cameras and detector want the cores too."""
 
 
 def build_observer(config: GateConfig, clock: Clock) -> Observer:
@@ -44,10 +60,14 @@ def build_observer(config: GateConfig, clock: Clock) -> Observer:
     expected = Expected(
         camera_causes=tuple(cause.value for cause in Cause),
         spool_reasons=tuple(reason.value for reason in DropReason),
+        fallback_causes=tuple(cause.value for cause in FallbackCause),
+        methods=tuple(entry.method for entry in config.quality.chain),
     )
-    metrics = Metrics(expected=expected, quality_bars=(config.decide.min_quality,))
+    bars = sorted({config.rules_of(camera).min_quality for camera in config.cameras})
+    metrics = Metrics(expected=expected, quality_bars=bars)
     metrics.build(version=__version__, python=platform.python_version(), torch=version("torch"))
     observer = Observer(clock, metrics=metrics)
+    observer.tally.know_methods(entry.method for entry in config.quality.chain)
     for camera in config.cameras:
         observer.add_camera(camera.name)
     return observer
@@ -91,26 +111,109 @@ def _is_pack(config: GateConfig, wish: str) -> bool:
     return section.root is not None and wish not in {entry.name for entry in open_zoo(config).entries()}
 
 
-def load_scorer(config: GateConfig) -> "QualityMethod":
-    """The configured quality method, ready and calibrated. Raises `GateError`."""
+def load_scorer(config: GateConfig, clock: Clock, report: "FallbackReport") -> "FallbackMethod":
+    """The configured quality method and its fallbacks, tested and calibrated.
+
+    Args:
+        config: what is wanted.
+        clock: time.
+        report: is told which method scores in place of another, now and later.
+
+    Raises:
+        GateError: no method can be used, or one is asked for what it cannot do.
+    """
     section = config.quality
-    method = load_method(
-        section.method,
-        backbone=section.backbone,
-        weights=section.weights,
-        device=section.device,
+    # First: it tells a broken torch in words.
+    device = resolve_device(section.device)
+    from gate.quality.fallback import FallbackMethod
+    from gate.quality.opinion import SecondOpinion
+    from gate.quality.rung import Rung
+
+    asked = section.second_opinion
+    rules = [config.rules_of(camera) for camera in config.cameras]
+    bars = {bar for rule in rules for bar in (rule.min_quality, rule.keep_quality) if bar is not None}
+    scorer = FallbackMethod(
+        [Rung(entry.method, load, device=device, clock=clock) for entry, load in _loaders(config)],
+        clock=clock,
+        report=report,
+        second_opinion=None if asked is None else SecondOpinion(tuple(bars), asked.within, asked.budget_ms_per_s),
         max_batch=section.max_batch,
-        calibration=section.calibration,
-        zoo=open_zoo(config),
-        **section.options,
     )
-    # A method that cannot score one grey crop, or has no map to 0..100, must say so now and not at the door.
-    quality = method.quality(np.full((1, CROP_SIDE_PX, CROP_SIDE_PX, 3), 128, np.uint8))
-    if not np.isfinite(quality).all():
-        raise QualityError(
-            f"quality.method {section.method}: its self-test gave {quality[0]}. Are the weights damaged?"
+    scorer.start()
+    return scorer
+
+
+def _loaders(config: GateConfig) -> "Iterator[tuple[FallbackConfig, Load]]":
+    """Each method of the chain, and how it is loaded."""
+    section = config.quality
+    own = None if section.calibration is None else CalibrationTable.load(section.calibration)
+    spare = None if own is None else own.over(CalibrationTable.shipped())
+    for place, entry in enumerate(section.chain):
+        wanted = place == 0 or not section.has_default_fallback
+        fetching = config.weights.download and wanted
+        yield entry, _Loader(config, entry, own if place == 0 else spare, fetching=fetching)
+
+
+@dataclass(frozen=True, slots=True)
+class _Loader:
+    """Loads one method of the chain; see `gate.quality.rung.Load`."""
+
+    config: GateConfig
+    entry: FallbackConfig
+    calibration: CalibrationTable | None
+    fetching: bool
+    """Whether its weights may be fetched at all."""
+
+    def __call__(self, device: str, *, fetch: bool) -> "QualityMethod":
+        return load_method(
+            self.entry.method,
+            backbone=self.entry.backbone,
+            weights=self.entry.weights,
+            device=device,
+            max_batch=self.config.quality.max_batch,
+            calibration=self.calibration,
+            zoo=Zoo(self.config.weights.folder, fetching=fetch and self.fetching),
+            **self.entry.options,
         )
-    return method
+
+
+COMPARING_BACKBONE = "facexzoo-mobilefacenet"
+"""Network whose embeddings tell duplicates: it recognizes, which a network trained for quality does less well."""
+
+
+def load_duplicate_books(config: GateConfig) -> dict[str, DuplicateBook]:
+    """One book for each group of cameras that looks for duplicates, none where nobody does. Raises `GateError`."""
+    rules = [config.rules_of(camera) for camera in config.cameras]
+    groups = {rule.duplicate_group for rule in rules if rule.duplicate_s is not None}
+    if not groups:
+        return {}
+    device = resolve_device(config.quality.device)
+    import torch
+
+    from gate.quality.loading import load_backbone
+
+    zoo = Zoo(config.weights.folder, fetching=config.weights.download)
+    backbone = load_backbone(COMPARING_BACKBONE, device, zoo=zoo).folded
+
+    def embed(crops: Image) -> FloatArray:
+        with torch.inference_mode():
+            inputs = backbone.inputs(torch.from_numpy(crops).to(backbone.device))
+            embeddings: FloatArray = backbone.embed(inputs).float().cpu().numpy()
+        return embeddings
+
+    return {group: DuplicateBook(embed) for group in sorted(groups)}
+
+
+def rhythm_of(scorer: "QualityMethod", max_batch: int, clock: Clock) -> tuple[int, float]:
+    """How many crops to score at once, and how many seconds that may take before the engine counts as stuck.
+
+    Measured on one crop by a loaded method: FaceQAN takes a second a crop on a CPU, DifFIQA minutes.
+    """
+    start_s = clock.monotonic_s()
+    scorer.raw(_GREY_CROP)
+    crop_s = clock.monotonic_s() - start_s
+    at_once = max_batch if crop_s * max_batch <= BEAT_S else max(1, int(BEAT_S / crop_s))
+    return at_once, PATIENCE * at_once * crop_s
 
 
 def redis_address(config: GateConfig, resources: ExitStack) -> str:

@@ -4,23 +4,62 @@ Unknown keys are refused and the nearest known one is named. Field descriptions 
 (`gate config schema`) and the reference in the docs.
 """
 
-import difflib
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 
+from gate.config_problems import causes, explain
+from gate.config_quality import FallbackConfig, QualityConfig, SecondOpinionConfig
+from gate.config_rules import DecideConfig, DecideOverrides
+from gate.config_section import Section
+from gate.config_zones import ZonesConfig
 from gate.errors import ConfigError
+
+__all__ = [
+    "CameraConfig",
+    "CameraKind",
+    "CameraName",
+    "DecideConfig",
+    "DecideOverrides",
+    "DetectorConfig",
+    "FallbackConfig",
+    "GateConfig",
+    "HttpConfig",
+    "LogConfig",
+    "QualityConfig",
+    "RedisConfig",
+    "SecondOpinionConfig",
+    "Section",
+    "TrackerConfig",
+    "WeightsConfig",
+    "ZonesConfig",
+    "build_config",
+    "json_schema",
+    "kind_of",
+    "load_config",
+    "parse_config",
+]
 
 CameraName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 
+CameraKind = Literal["network", "file", "webcam", "virtual"]
 
-class Section(BaseModel):
-    """A part of the configuration: frozen, and closed to keys it does not know."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+def kind_of(address: str) -> CameraKind:
+    """What an address means by its form alone; what has no known form is taken for a path.
+
+    >>> [kind_of(address) for address in ("rtsp://door.lan/", "file:///clip.mp4", "webcam:0", "virtual:?seed=1")]
+    ['network', 'file', 'webcam', 'virtual']
+    """
+    scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", address)
+    if scheme is not None:
+        return "file" if scheme[1].lower() == "file" else "network"
+    if address.lower().startswith("webcam:"):
+        return "webcam"
+    return "virtual" if address.lower().startswith("virtual:") else "file"
 
 
 class CameraConfig(Section):
@@ -57,12 +96,35 @@ class CameraConfig(Section):
     """Files only: start again at the end."""
 
     pace: Literal["realtime", "fast"] = "realtime"
-    """Files only: play at the file's own speed and drop what is late, or wait for the gate and drop nothing."""
+    """Files and `virtual:` only: play at their own speed and drop what is late, or wait for the gate and drop none."""
+
+    zones: ZonesConfig = ZonesConfig()
+    """Where in the picture faces count."""
+
+    decide: DecideOverrides = DecideOverrides()
+    """Any keys of `decide` in which this camera differs; those left out are as in `decide`."""
 
     @property
     def address(self) -> str:
         """The URL as configured. It may hold a password: for opening the camera only."""
         return self.url.get_secret_value()
+
+    @property
+    def kind(self) -> CameraKind:
+        """What the address means."""
+        return kind_of(self.address)
+
+    @model_validator(mode="after")
+    def _nothing_is_ignored(self) -> "CameraConfig":
+        if self.listen and not self.address.lower().startswith("rtsp://"):
+            raise ValueError("listen is for rtsp:// alone; remove it, or give the rtsp:// address to listen at")
+        if self.loop and self.kind != "file":
+            raise ValueError(f"loop is for files alone, and this is a {self.kind} camera; remove it")
+        if self.pace == "fast" and self.kind not in {"file", "virtual"}:
+            raise ValueError(
+                f"pace: fast is for files and virtual:, and a {self.kind} camera comes in its own time; remove it"
+            )
+        return self
 
 
 class DetectorConfig(Section):
@@ -91,75 +153,11 @@ class TrackerConfig(Section):
     """How detections become tracks."""
 
     min_iou: float = Field(default=0.2, gt=0, lt=1)
-    """Smallest overlap of a predicted box and a detection that can be the same person."""
+    """Smallest overlap of a predicted box and a detection that can be the same person. Where none reaches it, both are
+    grown by how unsure the prediction is, by half a side at most, and compared again."""
 
     max_gap_s: float = Field(default=1.5, gt=0, le=60)
     """A track that was not seen for this long has ended."""
-
-
-class QualityConfig(Section):
-    """Which method scores, on which network and device."""
-
-    method: str = "serfiq"
-    """A name from `gate methods`."""
-
-    backbone: str | None = None
-    """A backbone from `gate models list`, a checkpoint path or `module:function`; default is the method's own."""
-
-    weights: str | None = None
-    """Weights of a regressor: zoo name or path."""
-
-    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
-    """`auto` takes the first GPU when torch sees one."""
-
-    options: dict[str, Any] = Field(default_factory=dict)
-    """Options of the method, such as `phi: block2` of grafiqs."""
-
-    calibration: Path | None = None
-    """File of raw → 0..100 maps; default is the one that ships with the package."""
-
-    max_batch: int = Field(default=32, ge=1, le=1024)
-    """Most crops scored at once."""
-
-    threads: int | None = Field(default=None, ge=1, le=256)
-    """CPU threads of torch; default is half of the cores, at least one."""
-
-
-class DecideConfig(Section):
-    """The bars a face must pass, and when a visit is published."""
-
-    min_detector_score: float = Field(default=0.7, ge=0, le=1)
-    """Faces the detector is less sure of are rejected as `low_detector_score`."""
-
-    min_inter_eye_px: float = Field(default=24.0, ge=0)
-    """Faces whose eyes are closer together in the full frame are rejected as `too_small`."""
-
-    max_outside_share: float = Field(default=0.1, ge=0, le=1)
-    """Faces with a larger share of their box outside the picture are rejected as `cut_off`."""
-
-    max_yaw_deg: float = Field(default=50.0, gt=0, le=90)
-    """Heads turned further are rejected as `yaw`."""
-
-    max_roll_deg: float = Field(default=45.0, gt=0, le=180)
-    """Heads tilted further are rejected as `roll`."""
-
-    min_luminance: float = Field(default=8.0, ge=0, le=100)
-    """Darker crops (0..100) are rejected as `too_dark`."""
-
-    max_luminance: float = Field(default=95.0, ge=0, le=100)
-    """Brighter crops (0..100) are rejected as `too_bright`."""
-
-    min_quality: float = Field(default=30.0, ge=0, le=100)
-    """Faces of lower calibrated quality are rejected as `low_quality`."""
-
-    on_enter: bool = True
-    """Publish the first face of a visit that passes every bar: lowest latency at the door."""
-
-    on_exit: bool = True
-    """Publish the best accepted face when the visit ends."""
-
-    max_frame_age_s: float = Field(default=2.0, gt=0, le=60)
-    """Faces of frames older than this when their turn comes are rejected as `stale`. Not for `pace: fast` files."""
 
 
 class RedisConfig(Section):
@@ -182,6 +180,9 @@ class RedisConfig(Section):
 
     queue_events: int = Field(default=10_000, ge=1)
     """Most events that wait in memory while Redis is away; beyond it the oldest is dropped and counted."""
+
+    queue_bytes: int = Field(default=256_000_000, ge=16_000_000)
+    """Most bytes that wait so; a crop takes some 10 kB, with `context_margin` a face may take megabytes."""
 
     timeout_s: float = Field(default=5.0, gt=0, le=60)
     """Connect and reply time-out."""
@@ -261,6 +262,13 @@ class GateConfig(Section):
     weights: WeightsConfig = WeightsConfig()
     """Weight files."""
 
+    def rules_of(self, camera: CameraConfig) -> DecideConfig:
+        """The rules of one camera: `decide`, and the camera's own keys over it."""
+        try:
+            return camera.decide.over(self.decide)
+        except ValueError as error:
+            raise ValueError(f"camera {camera.name!r}: decide: {error}") from None
+
     @field_validator("cameras")
     @classmethod
     def _names_are_unique(cls, cameras: tuple[CameraConfig, ...]) -> tuple[CameraConfig, ...]:
@@ -271,9 +279,21 @@ class GateConfig(Section):
         return cameras
 
     @model_validator(mode="after")
-    def _luminance_bars_are_ordered(self) -> "GateConfig":
-        if self.decide.min_luminance >= self.decide.max_luminance:
-            raise ValueError("decide.min_luminance must be below decide.max_luminance")
+    def _the_rules_of_each_camera_fit_together(self) -> "GateConfig":
+        for camera in self.cameras:
+            self.rules_of(camera)
+        return self
+
+    @model_validator(mode="after")
+    def _tracks_last_from_frame_to_frame(self) -> "GateConfig":
+        gap_s = self.tracker.max_gap_s
+        for camera in self.cameras:
+            if camera.max_fps is not None and camera.max_fps * gap_s <= 1:
+                raise ValueError(
+                    f"camera {camera.name!r}: at max_fps {camera.max_fps:g} every face is lost before the next frame, "
+                    f"for tracker.max_gap_s is {gap_s:g}; set max_fps above {1 / gap_s:.3g} "
+                    f"or tracker.max_gap_s above {1 / camera.max_fps:.3g}"
+                )
         return self
 
 
@@ -312,41 +332,11 @@ def build_config(data: dict[str, Any], *, where: str = "config") -> GateConfig:
     try:
         return GateConfig.model_validate(data)
     except ValidationError as error:
-        lines = [_explain(dict(problem)) for problem in error.errors(include_url=False, include_input=False)]
-        raise ConfigError("\n".join(f"{where}: {line}" for line in lines)) from None
+        problems = causes([dict(problem) for problem in error.errors(include_url=False, include_input=False)])
+        raise ConfigError("\n".join(f"{where}: {explain(problem, GateConfig)}" for problem in problems)) from None
 
 
 def json_schema() -> dict[str, Any]:
     """The configuration as JSON Schema, for editors and forms."""
     schema = GateConfig.model_json_schema()
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
-
-
-def _explain(problem: dict[str, Any]) -> str:
-    location = problem["loc"]
-    key = ".".join(str(part) for part in location) or "file"
-    if problem["type"] == "extra_forbidden":
-        known = _keys_beside(location)
-        near = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(sorted(known))}"
-        return f"unknown key {key!r}; {hint}"
-    # Only the rule is repeated, never the value: it may be a password at the wrong place.
-    return f"{key}: {re.sub(r'^Value error, ', '', problem['msg'])}"
-
-
-def _keys_beside(location: tuple[int | str, ...]) -> list[str]:
-    """The keys that are known where the last part of `location` was found."""
-    model: type[BaseModel] = GateConfig
-    for part in location[:-1]:
-        if isinstance(part, int):
-            continue
-        annotation = model.model_fields[part].annotation
-        inner = [a for a in (annotation, *getattr(annotation, "__args__", ())) if _is_model(a)]
-        if not inner:
-            return []
-        model = inner[0]
-    return list(model.model_fields)
-
-
-def _is_model(candidate: Any) -> bool:
-    return isinstance(candidate, type) and issubclass(candidate, BaseModel)

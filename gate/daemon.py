@@ -5,6 +5,7 @@ import platform
 import signal
 import threading
 import time
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -20,14 +21,17 @@ from gate.assembly import (
     build_sink,
     check_cameras,
     load_detector,
+    load_duplicate_books,
     load_scorer,
     redis_address,
+    rhythm_of,
 )
-from gate.capture.address import scheme_of
 from gate.capture.board import SlotBoard
 from gate.capture.camera import CameraThread
+from gate.capture.virtual import parse_virtual
 from gate.clock import Clock, SystemClock
 from gate.config import CameraConfig, GateConfig
+from gate.decide.duplicates import DuplicateBook
 from gate.decide.visits import Publication, VisitBook
 from gate.errors import ConfigError
 from gate.faces.tracker import Tracker
@@ -35,11 +39,13 @@ from gate.observe.http import HttpServer
 from gate.observe.logging import configure
 from gate.observe.observer import CaptureReport
 from gate.observe.routes import build_routes
-from gate.outgoing import to_event
-from gate.pipeline import CameraState, Pipeline
+from gate.outgoing import context_was_left_out, to_event, waits_since_s
+from gate.pipeline import Pipeline
+from gate.pipeline_parts import CameraState
 from gate.publish.publisher import Publisher
 from gate.publish.ulid import UlidFactory
 from gate.publish.waiting import DropReason
+from gate.reasons import FallbackCause
 from gate.summary import SummaryFile
 
 log = structlog.get_logger(__name__)
@@ -170,11 +176,15 @@ class Daemon:
             on_exit(self._http.close)
             log.info("listening", address=self.http_address)
         detector = load_detector(config)
-        scorer = load_scorer(config)
+        scorer = load_scorer(config, self._clock, self.observer.pipeline)
         self.observer.pipeline.method_active(scorer.name)
         sink = build_sink(config, redis_address(config, self._resources), self._clock)
         publisher = Publisher(
-            sink, capacity=config.redis.queue_events, clock=self._clock, observer=self.observer.publish
+            sink,
+            capacity=config.redis.queue_events,
+            capacity_bytes=config.redis.queue_bytes,
+            clock=self._clock,
+            observer=self.observer.publish,
         )
         on_exit(publisher.close)
         on_exit(self._drain, publisher)
@@ -204,26 +214,35 @@ class Daemon:
 
     def _build_pipeline(self, detector: Any, scorer: Any, publisher: Publisher) -> Pipeline:
         config = self._config
+        at_once, allowed_s = rhythm_of(scorer, config.quality.max_batch, self._clock)
+        self.observer.pipeline.allow(allowed_s)
         new_id = UlidFactory(self._clock).new
-        states = {
-            camera.name: CameraState(
-                tracker=Tracker(min_iou=config.tracker.min_iou, max_gap_s=config.tracker.max_gap_s),
-                visits=VisitBook(camera.name, config.decide, new_id),
-                lossless=camera.pace == "fast" and not _is_live(camera.address),
-            )
-            for camera in config.cameras
-        }
+        books = load_duplicate_books(config)
+        states = {camera.name: self._state_of(camera, new_id, books) for camera in config.cameras}
         return Pipeline(
             cameras=states,
             board=self._board,
             detector=detector,
             scorer=scorer,
-            rules=config.decide,
             publish=partial(self._publish, publisher),
             report=self.observer.pipeline,
             clock=self._clock,
             context_margin=config.redis.context_margin,
             max_gap_s=config.tracker.max_gap_s,
+            crops_at_once=at_once,
+        )
+
+    def _state_of(
+        self, camera: CameraConfig, new_id: Callable[[], str], books: Mapping[str, DuplicateBook]
+    ) -> CameraState:
+        tracker, rules = self._config.tracker, self._config.rules_of(camera)
+        return CameraState(
+            tracker=Tracker(min_iou=tracker.min_iou, max_gap_s=tracker.max_gap_s),
+            visits=VisitBook(camera.name, rules, new_id),
+            lossless=camera.pace == "fast",
+            rules=rules,
+            zones=camera.zones,
+            duplicates=None if rules.duplicate_s is None else books[rules.duplicate_group],
         )
 
     def _publish(self, publisher: Publisher, publication: Publication) -> None:
@@ -236,7 +255,9 @@ class Daemon:
             self.observer.publish.dropped(DropReason.INVALID.value, 1)
             return
         self.observer.pipeline.stage("encode", time.perf_counter() - start_s)
-        publisher.offer(event)
+        if context_was_left_out(publication, event):
+            self.observer.pipeline.fallback(FallbackCause.CONTEXT_LEFT_OUT)
+        publisher.offer(event, since_s=waits_since_s(publication))
 
     def _turn(self, pipeline: Pipeline) -> None:
         """The engine thread."""
@@ -351,15 +372,10 @@ class _Files:
         self._unreadable.add(camera)
 
 
-def _is_live(address: str) -> bool:
-    """Whether pictures come in their own time, whatever `pace` says."""
-    return scheme_of(address) not in {"", "file"} or address.lower().startswith("webcam:")
-
-
 def _has_an_end(camera: CameraConfig) -> bool:
-    if camera.address.lower().startswith("virtual:"):
-        return "seconds=" in camera.address
-    return not (camera.loop or _is_live(camera.address))
+    if camera.kind == "virtual":
+        return "duration_s" in parse_virtual(camera.address)
+    return camera.kind == "file" and not camera.loop
 
 
 def _set_threads(threads: int | None) -> None:

@@ -1,22 +1,27 @@
-"""Writes docs/reference.md from the code: configuration, metrics, events, reasons, methods and weights.
+"""Writes docs/reference.md from the code: configuration, exit codes, reasons, metrics, events, methods and weights.
 
 python scripts/reference.py           writes the file
 python scripts/reference.py --check   exits 1 when the file is not what the code says
 """
 
+import ast
+import inspect
 import sys
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
-from gate.config import GateConfig
+from gate.cli import EXIT_CODES
+from gate.config import DecideOverrides, GateConfig
 from gate.observe.table import DESIGN
 from gate.publish.event import FIELDS
 from gate.quality import methods
-from gate.reasons import Reason
+from gate.reasons import FallbackCause, Reason
+from gate.types import Signals
 from gate.weights.table import load_table
 
 TARGET = Path(__file__).resolve().parent.parent / "docs" / "reference.md"
@@ -27,9 +32,12 @@ def document() -> str:
     parts = (
         "# Reference\n\nMade from the code by `make docs`; a test fails when the two differ.\n",
         configuration(),
+        section("Exit codes", "`gate --help` prints this.", ("code", "meaning"), EXIT_CODES.items()),
         section("Reasons", "Why a face was rejected.", ("reason", "meaning"), ((r.value, r.meaning) for r in Reason)),
         metrics(),
+        causes(),
         events(),
+        signals(),
         quality_methods(),
         weights(),
     )
@@ -60,8 +68,10 @@ def keys(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str]]:
         inner = inner_model(field)
         if inner is None:
             yield f"{prefix}{name}", shown_default(field), field.description or ""
+        elif issubclass(inner, DecideOverrides):
+            yield f"{prefix}{name}", "`{}`", field.description or ""
         else:
-            is_list = field.annotation is not inner
+            is_list = get_origin(field.annotation) is tuple
             yield from keys(inner, f"{prefix}{name}{'[]' if is_list else ''}.")
 
 
@@ -88,6 +98,13 @@ def metrics() -> str:
     return section("Metrics", "Scraped at `/metrics`.", ("metric", "kind", "labels", "meaning"), rows)
 
 
+def causes() -> str:
+    """Every cause of `facegate_fallback_total`."""
+    rows = ((cause.value, cause.meaning) for cause in FallbackCause)
+    words = "Causes of `facegate_fallback_total` and of the log's lines about it."
+    return section("Fallbacks", words, ("cause", "meaning"), rows)
+
+
 def events() -> str:
     """Every field of every event type."""
     tables = [
@@ -100,6 +117,22 @@ def events() -> str:
         for kind, fields in FIELDS.items()
     ]
     return "\n".join(tables)
+
+
+def signals() -> str:
+    """Every measurement of an event, from the docstrings that stand below the fields."""
+    (body,) = ast.parse(inspect.getsource(Signals)).body
+    statements = body.body if isinstance(body, ast.ClassDef) else []
+    rows = [
+        (f"`{field.target.id}`", text.value.value)
+        for field, text in pairwise(statements)
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and isinstance(text, ast.Expr)
+        and isinstance(text.value, ast.Constant)
+    ]
+    words = "What `signals` of an event holds; the bars of `decide` are held against these."
+    return section("Signals", words, ("signal", "range and meaning"), rows)
 
 
 def quality_methods() -> str:

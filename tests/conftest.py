@@ -1,16 +1,32 @@
 """Fixtures that every room shares."""
 
+import logging
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
+import structlog
 
 from gate.types import Image
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 TEST_DATA = Path(os.environ.get("GATE_TEST_DATA", REPOSITORY.parent / "shared")).resolve()
+
+
+@pytest.fixture(autouse=True)
+def _log_as_it_was() -> Iterator[None]:
+    """Commands set up the log of the whole process; the next test wants it as it was."""
+    root, ours = logging.getLogger(), logging.getLogger("gate")
+    handlers, levels = list(root.handlers), (root.level, ours.level)
+    yield
+    logging.captureWarnings(False)
+    structlog.reset_defaults()
+    root.handlers[:] = handlers
+    root.setLevel(levels[0])
+    ours.setLevel(levels[1])
 
 
 @pytest.fixture(scope="session")

@@ -5,11 +5,13 @@ from typing import Any
 import pytest
 
 import gate.assembly
-from gate.assembly import EMBEDDED_MAX_EVENTS, build_sink, check_cameras, load_detector
+from gate.assembly import BEAT_S, EMBEDDED_MAX_EVENTS, PATIENCE, build_sink, check_cameras, load_detector, rhythm_of
 from gate.clock import SystemClock
 from gate.config import GateConfig, build_config
 from gate.errors import ConfigError, WeightsError
 from gate.publish.embedded import EmbeddedRedis
+from gate.types import Image
+from tests.conftest import FakeClock
 
 
 def config_of(**sections: Any) -> GateConfig:
@@ -74,6 +76,25 @@ def test_an_embedded_redis_keeps_few_events_unless_told_and_is_given_no_password
             assert sink._max_events == most
         finally:
             sink.close()
+
+
+@pytest.mark.parametrize(
+    ("crop_s", "max_batch", "at_once", "batch_s"),
+    [(0.01, 32, 32, 0.32), (1.0, 32, 10, 10.0), (4.0, 32, 2, 8.0), (120.0, 32, 1, 120.0), (0.0, 8, 8, 0.0)],
+)
+def test_a_slow_method_scores_few_crops_between_two_signs_of_life(
+    crop_s: float, max_batch: int, at_once: int, batch_s: float, fake_clock: FakeClock
+) -> None:
+    class Slow:
+        def raw(self, crops: Image) -> None:
+            assert crops.shape == (1, 112, 112, 3)
+            fake_clock.advance(crop_s)
+
+    scorer: Any = Slow()
+    crops, allowed_s = rhythm_of(scorer, max_batch, fake_clock)
+    assert crops == at_once
+    assert allowed_s == pytest.approx(PATIENCE * batch_s)
+    assert batch_s <= BEAT_S or at_once == 1
 
 
 def test_only_addresses_that_can_never_be_opened_are_refused(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
+import io
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -9,13 +11,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import redis
 import yaml
 
-from gate.cli import build_parser, main
+from gate.cli import EXIT_CODES, build_parser, main
+from gate.commands.check import probes
 from gate.commands.demo import _stop_on_signals
 from gate.commands.run import cameras_of, config_of
-from gate.config import json_schema
-from gate.errors import ConfigError
+from gate.config import QualityConfig, build_config, json_schema
+from gate.errors import ConfigError, GateError, PublishError
+from gate.publish.embedded import EmbeddedRedis
 
 HEAVY = ("torch", "cv2", "av", "onnxruntime", "insightface", "scipy", "matplotlib", "redis", "pydantic")
 
@@ -52,6 +57,33 @@ def test_an_error_of_ours_is_one_line_and_exit_code_1(capsys: pytest.CaptureFixt
     assert shown.startswith("gate: ")
     assert len(shown.splitlines()) == 1
     assert "Traceback" not in shown
+
+
+@pytest.mark.parametrize(
+    ("raised", "code"), [(GateError("no"), 1), (KeyboardInterrupt(), 130), (BrokenPipeError(), 141)]
+)
+def test_every_way_a_command_ends_has_a_documented_exit_code(
+    raised: BaseException, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def end(_args: object) -> int:
+        raise raised
+
+    monkeypatch.setattr("gate.commands.methods.list_methods", end)
+    # The last of them closes it.
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    assert main(["methods"]) == code
+    assert code in EXIT_CODES
+
+
+def test_the_help_explains_every_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["methods", "--nonsense"])
+    assert left.value.code in EXIT_CODES
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    shown = capsys.readouterr().out
+    for code, meaning in EXIT_CODES.items():
+        assert re.search(rf"^  {code} +{re.escape(meaning)}$", shown, re.MULTILINE)
 
 
 def test_the_schema_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -194,6 +226,65 @@ def test_check_is_content_with_what_works(capsys: pytest.CaptureFixture[str]) ->
     shown = capsys.readouterr().out
     assert code == 0, shown
     assert shown.splitlines()[-1] == "everything is ready"
+
+
+def test_check_says_which_method_would_score(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    missing, file = str(tmp_path / "missing.pt"), tmp_path / "gate.yaml"
+    fallback = [{"method": "mirror-cosine", "weights": missing}, "sharpness"]
+    section = {"method": "embedding-norm", "weights": missing, "fallback": fallback}
+    cameras = [{"name": "door", "url": "virtual:"}]
+    file.write_text(
+        yaml.safe_dump({"cameras": cameras, "redis": {"url": "embedded:"}, "http": {"port": 0}, "quality": section})
+    )
+    assert main(["check", "-c", str(file)]) == 1
+    lines = {line.split(":")[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert "missing.pt" in lines["FAULT method"]
+    assert "until then sharpness scores in place of embedding-norm" in lines["FAULT method"]
+    assert "missing.pt" in lines["FAULT fallback mirror-cosine"]
+    assert lines["ok    fallback sharpness"].endswith("sharpness on cpu, passes its self-test")
+
+
+def test_check_does_not_mind_a_usual_fallback_that_is_not_here(
+    tmp_path: Path, weights_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("yunet_2023mar.onnx", "facexzoo-mobilefacenet.safetensors"):
+        if not (weights_folder / name).is_file():
+            pytest.skip(f"{name} is not here")
+    (tmp_path / "yunet_2023mar.onnx").write_bytes((weights_folder / "yunet_2023mar.onnx").read_bytes())
+    own = tmp_path / "own.safetensors"
+    own.write_bytes((weights_folder / "facexzoo-mobilefacenet.safetensors").read_bytes())
+    sections = {
+        "cameras": [{"name": "door", "url": "virtual:"}],
+        "redis": {"url": "embedded:"},
+        "http": {"port": 0},
+        "quality": {"method": "embedding-norm", "weights": str(own)},
+        "weights": {"folder": str(tmp_path)},
+    }
+    (tmp_path / "gate.yaml").write_text(yaml.safe_dump(sections))
+    code = main(["check", "-c", str(tmp_path / "gate.yaml")])
+    shown = capsys.readouterr().out
+    assert code == 0, shown
+    assert "ok    fallback serfiq: left out, for nobody asked for it: facexzoo-mobilefacenet is not here" in shown
+    assert list(tmp_path.glob("facexzoo*")) == []
+
+
+def test_methods_says_what_scores_and_what_stands_in(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["methods"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    first, *others = [entry.method for entry in QualityConfig().chain]
+    assert shown.endswith(f"gate run scores with {first}; when it cannot, with {' or '.join(others)}")
+
+
+def test_check_looks_at_the_stream_of_every_camera_and_says_what_to_do() -> None:
+    cameras = [{"name": name, "url": "virtual:"} for name in ("door", "hall")]
+    with EmbeddedRedis() as server, redis.Redis.from_url(server.url) as client:
+        config = build_config({"cameras": cameras, "redis": {"url": server.url, "stream": "faces:{camera}"}})
+        probe = dict(probes(config))["redis"]
+        assert probe().endswith("stream faces:{camera} can be written")
+        assert client.keys() == []
+        client.set("faces:hall", "not a stream")
+        with pytest.raises(PublishError, match="'faces:hall' holds something that is not a stream; set"):
+            probe()
 
 
 def test_a_torchvision_of_another_build_is_explained_without_a_traceback(tmp_path: Path) -> None:

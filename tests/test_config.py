@@ -42,6 +42,67 @@ def test_a_camera_name_used_twice_is_refused() -> None:
         build_config({"cameras": [MINIMAL["cameras"][0]] * 2})
 
 
+@pytest.mark.parametrize(
+    ("url", "kind"),
+    [
+        ("rtsp://u:hunter2@door.lan/", "network"),
+        ("HTTPS://door.lan/mjpeg", "network"),
+        ("webcam:0", "webcam"),
+        ("WEBCAM:1", "webcam"),
+        ("virtual:", "virtual"),
+        ("Virtual:?fps=5", "virtual"),
+        ("clip.mp4", "file"),
+        ("clips/door:1.mp4", "file"),
+        ("FILE:///clip.mp4", "file"),
+    ],
+)
+def test_an_address_tells_its_kind_and_only_what_has_an_own_speed_is_played_fast(url: str, kind: str) -> None:
+    camera = {"name": "door", "url": url}
+    assert build_config({"cameras": [camera]}).cameras[0].kind == kind
+    fast = {"cameras": [{**camera, "pace": "fast"}]}
+    if kind in {"file", "virtual"}:
+        assert build_config(fast).cameras[0].pace == "fast"
+    else:
+        with pytest.raises(ConfigError, match=rf"cameras\.0: pace: fast is for .*{kind} camera.*remove it") as caught:
+            build_config(fast)
+        assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["virtual:", "webcam:0", "rtsp://h/"])
+def test_a_loop_of_what_is_no_file_is_refused(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"cameras\.0: loop is for files alone.*remove it"):
+        build_config({"cameras": [{"name": "door", "url": url, "loop": True}]})
+    for accepted in ({"url": url, "loop": False}, {"url": "clip.mp4", "loop": True}):
+        build_config({"cameras": [{"name": "door", **accepted}]})
+
+
+@pytest.mark.parametrize("url", ["virtual:", "webcam:0", "clip.mp4", "http://h/", "rtsps://h/"])
+def test_listening_at_what_is_no_rtsp_address_is_refused(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"cameras\.0: listen is for rtsp:// alone; remove it"):
+        build_config({"cameras": [{"name": "door", "url": url, "listen": True}]})
+    assert build_config({"cameras": [{"name": "door", "url": "RTSP://h/", "listen": True}]}).cameras[0].listen
+
+
+def test_a_gate_that_would_never_publish_a_face_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"decide: on_enter and on_exit are both false.*set one to true"):
+        build_config({**MINIMAL, "decide": {"on_enter": False, "on_exit": False}})
+    for one in ("on_enter", "on_exit"):
+        build_config({**MINIMAL, "decide": {one: False}})
+
+
+@pytest.mark.parametrize(("max_fps", "max_gap_s", "fits"), [(0.5, 1.5, False), (0.5, 2.0, False), (0.5, 2.1, True)])
+def test_frames_further_apart_than_a_track_lasts_are_refused(max_fps: float, max_gap_s: float, fits: bool) -> None:
+    data = {
+        "cameras": [MINIMAL["cameras"][0], {"name": "hall", "url": "virtual:", "max_fps": max_fps}],
+        "tracker": {"max_gap_s": max_gap_s},
+    }
+    if fits:
+        build_config(data)
+    else:
+        with pytest.raises(ConfigError, match=r"camera 'hall': at max_fps 0\.5 .* or tracker\.max_gap_s above 2"):
+            build_config(data)
+
+
 @pytest.mark.parametrize("name", ["", "a b", "door/1", "-door", "x" * 65, "tür"])
 def test_a_camera_name_that_is_no_label_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match=r"cameras\.0\.name"):

@@ -1,3 +1,4 @@
+import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,8 +12,9 @@ from hypothesis import strategies as st
 from gate.config import DecideConfig
 from gate.decide.visits import FacePublication, Publication, VisitBook, VisitEnd
 from gate.faces.tracker import Tracker
-from gate.pipeline import CameraState, Pipeline
-from gate.types import Face, FloatArray, Frame, Image
+from gate.pipeline import Pipeline
+from gate.pipeline_parts import CameraState
+from gate.types import Face, FloatArray, Frame, Image, Rating
 from tests.conftest import FakeClock
 
 LANDMARKS = np.array([[30, 40], [70, 40], [50, 60], [35, 80], [65, 80]], np.float32)
@@ -55,8 +57,8 @@ class Script:
             raise found
         return found
 
-    def quality_of(self, raw: FloatArray) -> FloatArray:
-        return raw
+    def rate(self, crops: Image) -> list[Rating]:
+        return [Rating(value, value, self.name, self.model) for value in self.raw(crops).tolist()]
 
 
 @dataclass
@@ -69,6 +71,10 @@ class Counts:
     stages: Counter[str] = field(default_factory=Counter)
     batches: list[int] = field(default_factory=list)
     working: bool = True
+    beats: int = 0
+
+    def alive(self) -> None:
+        self.beats += 1
 
     def processed(self, camera: str, age_s: float) -> None:
         self.frames["processed"] += 1
@@ -96,14 +102,18 @@ class Counts:
 class Gate:
     """A pipeline with its script, its counts and what it published."""
 
-    def __init__(self, clock: FakeClock, *cameras: str, lossless: bool = False) -> None:
+    def __init__(
+        self, clock: FakeClock, *cameras: str, lossless: bool = False, rules: DecideConfig | None = None
+    ) -> None:
         numbers = iter(range(10**6))
         self.script = Script(clock)
         self.counts = Counts()
         self.published: list[Publication] = []
-        rules = DecideConfig()
+        rules = rules or DecideConfig()
         states = {
-            name: CameraState(Tracker(), VisitBook(name, rules, lambda: f"{next(numbers)}"), lossless=lossless)
+            name: CameraState(
+                Tracker(), VisitBook(name, rules, lambda: f"{next(numbers)}"), lossless=lossless, rules=rules
+            )
             for name in cameras or ("door",)
         }
         self.pipeline = Pipeline(
@@ -111,11 +121,11 @@ class Gate:
             board=self.script,
             detector=self.script,
             scorer=self.script,
-            rules=rules,
             publish=self.published.append,
             report=self.counts,
             clock=clock,
             context_margin=0.2,
+            crops_at_once=2,
         )
 
     @property
@@ -152,6 +162,23 @@ def test_faces_of_all_cameras_are_scored_in_one_batch(fake_clock: FakeClock) -> 
     gate.script.show(a_face(), camera="south")
     gate.step()
     assert gate.counts.batches == [3]
+
+
+def test_a_large_batch_shows_that_the_engine_lives_while_it_is_scored(fake_clock: FakeClock) -> None:
+    gate = Gate(fake_clock, "north", "south")
+    beats_when_scoring: list[tuple[int, int]] = []
+
+    def raw(crops: Image) -> FloatArray:
+        beats_when_scoring.append((len(crops), gate.counts.beats))
+        return np.arange(len(crops), dtype=np.float32) + 50 + 10 * len(beats_when_scoring)
+
+    gate.script.raw = raw
+    gate.script.show(a_face(20, 1.0), a_face(220, 1.0), a_face(420, 1.0), camera="north")
+    gate.script.show(a_face(20, 1.0), a_face(420, 1.0), camera="south")
+    gate.step()
+    assert beats_when_scoring == [(2, 0), (2, 1), (1, 2)]
+    assert gate.counts.batches == [5]
+    assert [face.face.quality for face in gate.faces] == [60, 61, 70, 71, 80]
 
 
 def test_a_hopeless_face_never_reaches_the_network(gate: Gate) -> None:
@@ -204,6 +231,30 @@ def test_a_score_that_is_not_a_number_is_rejected_alone(gate: Gate) -> None:
     gate.step()
     assert gate.counts.reasons == {"low_quality": 1, "accepted": 1}
     assert [face.face.quality for face in gate.faces] == [80]
+
+
+def test_a_best_shot_was_triggered_by_the_frame_that_ended_the_visit(fake_clock: FakeClock) -> None:
+    gate = Gate(fake_clock, rules=DecideConfig(on_enter=False))
+    gate.script.show(a_face())
+    gate.step()
+    for _ in range(20):
+        fake_clock.advance(0.1)
+        gate.script.show(age_s=0.04)
+        gate.step()
+        if gate.ends:
+            break
+    (best,) = gate.faces
+    assert best.triggered_s == pytest.approx(fake_clock.now_s - 0.04)
+    assert best.triggered_s - best.face.sighting.captured_s > 1.5
+
+
+def test_a_best_shot_of_a_camera_that_fell_silent_was_triggered_by_no_frame(fake_clock: FakeClock) -> None:
+    gate = Gate(fake_clock, rules=DecideConfig(on_enter=False))
+    gate.script.show(a_face())
+    gate.step()
+    fake_clock.advance(5.0)
+    gate.step()
+    assert [math.isnan(best.triggered_s) for best in gate.faces] == [True]
 
 
 def test_a_visit_ends_when_its_camera_falls_silent(gate: Gate, fake_clock: FakeClock) -> None:

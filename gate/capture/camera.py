@@ -163,7 +163,7 @@ class CameraThread:
         time_s = captured_s if live or picture.pts_ms is None else picture.pts_ms / 1000
         if not self._decimator.keeps(time_s):
             kept = False
-        elif self._config.pace == "fast" and not live:
+        elif self._config.pace == "fast":
             kept = self._board.put_wait(frame, self._stop)
         else:
             kept = not self._board.put(frame)

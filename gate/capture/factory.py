@@ -1,9 +1,7 @@
 """From a camera's configuration to the source that reads it."""
 
-import math
 import re
 import threading
-from urllib.parse import parse_qsl
 
 from gate.capture.address import check_address, file_path, read_password, scheme_of
 from gate.capture.causes import NETWORK_SCHEMES
@@ -78,20 +76,10 @@ def _webcam(config: CameraConfig) -> FrameSource:
 
 
 def _virtual(config: CameraConfig, clock: Clock, stop: threading.Event) -> FrameSource:
-    query = config.address.partition(":")[2].lstrip("?")
-    wanted = dict(parse_qsl(query, keep_blank_values=True))
-    problem = f"camera {config.name!r}: virtual: takes seed, fps and seconds, such as virtual:?seed=1&fps=15&seconds=60"
-    if set(wanted) - {"seed", "fps", "seconds"} or (query and not wanted):
-        raise ConfigError(f"{problem}; there is something else in it.")
+    from gate.capture.virtual import VirtualSource, parse_virtual
+
     try:
-        seed, fps = int(wanted.get("seed", "0")), float(wanted.get("fps", "15"))
-        duration_s = float(wanted["seconds"]) if "seconds" in wanted else None
-    except ValueError:
-        raise ConfigError(f"{problem}; one of them is not a number.") from None
-    if seed < 0 or not 0 < fps <= 240 or not (duration_s is None or 0 < duration_s < math.inf):
-        raise ConfigError(f"{problem}; one of them is out of range.")
-
-    from gate.capture.virtual import VirtualSource
-
-    realtime = config.pace == "realtime"
-    return VirtualSource(seed=seed, fps=fps, duration_s=duration_s, realtime=realtime, clock=clock, wait=stop.wait)
+        options = parse_virtual(config.address)
+    except ConfigError as error:
+        raise ConfigError(f"camera {config.name!r}: {error}") from None
+    return VirtualSource(**options, realtime=config.pace == "realtime", clock=clock, wait=stop.wait)

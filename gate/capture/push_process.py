@@ -109,7 +109,12 @@ class VirtualCameraProcess:
             if self._stop.is_set():
                 return None
             self._child = subprocess.Popen(
-                self._command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                # Ctrl-C reaches every process of the terminal's group; the gate must leave before its camera does.
+                start_new_session=True,
             )
             self.starts += 1
             return self._child

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 
 from gate.commands.arguments import Subparsers
 from gate.commands.run import add_source_arguments, config_of
-from gate.errors import GateError
+from gate.errors import GateError, WeightsError
 
 if TYPE_CHECKING:
     from gate.config import CameraConfig, GateConfig
+    from gate.quality import QualityMethod
+    from gate.quality.rung import Rung
 
 
 def add_arguments(commands: Subparsers) -> None:
@@ -59,7 +61,10 @@ def probes(config: "GateConfig") -> Iterator[tuple[str, Callable[[], str]]]:
     """What is probed, in the order of the fix: libraries, weights, Redis, port, cameras."""
     yield "device", partial(_device, config)
     yield "detector", partial(_detector, config)
-    yield "method", partial(_method, config)
+    methods = _Methods(config)
+    yield "method", methods.wanted
+    for place in range(1, len(methods.rungs)):
+        yield f"fallback {methods.rungs[place].name}", partial(methods.fallback, place)
     yield "redis", partial(_redis, config)
     if config.http.enabled:
         yield "http", partial(_http, config)
@@ -80,11 +85,40 @@ def _detector(config: "GateConfig") -> str:
     return f"{detector.name} on {detector.device}"
 
 
-def _method(config: "GateConfig") -> str:
-    from gate.assembly import load_scorer
+class _Methods:
+    """The chain of quality methods, loaded by the first probe and looked at by the others."""
 
-    scorer = load_scorer(config)
-    return f"{scorer.name} with {scorer.model} on {scorer.device}, scores a test crop"
+    def __init__(self, config: "GateConfig") -> None:
+        self._config = config
+        self.rungs: tuple[Rung, ...] = ()
+
+    def wanted(self) -> str:
+        from gate.assembly import build_observer, load_scorer
+        from gate.clock import SystemClock
+
+        clock = SystemClock()
+        scorer = load_scorer(self._config, clock, build_observer(self._config, clock).pipeline)
+        self.rungs = scorer.rungs
+        first = self.rungs[0]
+        if first.method is None:
+            raise WeightsError(f"{_trouble(first)}; until then {scorer.name} scores in place of {first.name}")
+        return _in_order(first.method)
+
+    def fallback(self, place: int) -> str:
+        rung = self.rungs[place]
+        if rung.method is not None:
+            return _in_order(rung.method)
+        if self._config.quality.has_default_fallback:
+            return f"left out, for nobody asked for it: {_trouble(rung)}"
+        raise WeightsError(_trouble(rung))
+
+
+def _in_order(method: "QualityMethod") -> str:
+    return f"{' with '.join(filter(None, (method.name, method.model)))} on {method.device}, passes its self-test"
+
+
+def _trouble(rung: "Rung") -> str:
+    return "" if rung.trouble is None else rung.trouble.problem
 
 
 def _redis(config: "GateConfig") -> str:
@@ -96,7 +130,9 @@ def _redis(config: "GateConfig") -> str:
     with ExitStack() as resources:
         sink = build_sink(config, redis_address(config, resources), SystemClock())
         resources.callback(sink.close)
-        return f"{sink.check()}, stream {config.redis.stream}"
+        server = sink.check()
+        sink.check_streams(camera.name for camera in config.cameras)
+        return f"{server}, stream {config.redis.stream} can be written"
 
 
 def _http(config: "GateConfig") -> str:

@@ -16,6 +16,7 @@ def list_methods(_args: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.table import Table
 
+    from gate.config import QualityConfig
     from gate.quality import methods
 
     table = Table(box=None, pad_edge=False)
@@ -23,5 +24,8 @@ def list_methods(_args: argparse.Namespace) -> int:
         table.add_column(heading)
     for info in methods():
         table.add_row(info.name, info.description, info.needs, info.paper)
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    first, *others = [entry.method for entry in QualityConfig().chain]
+    console.print(f"gate run scores with {first}; when it cannot, with {' or '.join(others)}", style="dim")
     return 0

@@ -2,7 +2,7 @@
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from gate.commands.arguments import Subparsers
 from gate.errors import ConfigError
@@ -77,25 +77,19 @@ def cameras_of(sources: list[str], *, fast: bool = False) -> list[dict[str, Any]
     """
     import re
 
+    from gate.config import kind_of
+
     cameras: list[dict[str, Any]] = []
     taken: set[str] = set()
     for number, source in enumerate(sources or ["webcam:0"], start=1):
-        kind = _kind_of(source)
+        kind = kind_of(source)
         stem = re.sub(r"[^A-Za-z0-9_.-]+", "-", Path(source).stem).strip("-._")[:48] if kind == "file" else ""
         name = stem or f"cam{number}"
         while name in taken:
             name = f"{name}-{number}"
         taken.add(name)
-        cameras.append({"name": name, "url": source, "pace": "fast" if fast and kind != "live" else "realtime"})
+        pace = "fast" if fast and kind in {"file", "virtual"} else "realtime"
+        cameras.append({"name": name, "url": source, "pace": pace})
     if fast and all(camera["pace"] == "realtime" for camera in cameras):
         raise ConfigError("--fast: no --source is a file or virtual:, and cameras come in their own time.")
     return cameras
-
-
-def _kind_of(source: str) -> Literal["file", "virtual", "live"]:
-    from gate.capture.address import scheme_of
-
-    if source.lower().startswith("virtual:"):
-        return "virtual"
-    is_file = scheme_of(source) in {"", "file"} and not source.lower().startswith("webcam:")
-    return "file" if is_file else "live"

@@ -21,7 +21,7 @@ class Health:
     Args:
         clock: where ages come from.
         required: conditions that fail as "starting" until they are first set.
-        heartbeat_limit_s: a heartbeat that is older is a stuck loop.
+        heartbeat_limit_s: a heartbeat that is older is a stuck loop, unless `allow` says otherwise.
     """
 
     def __init__(
@@ -33,6 +33,7 @@ class Health:
         self._faults: dict[str, str | None] = dict.fromkeys(required, "starting")
         self._cameras: dict[str, str | None] = {}
         self._beats: dict[str, float] = {}
+        self._allowed_s: dict[str, float] = {}
 
     def set(self, name: str, *, ok: bool, reason: str = "") -> None:
         """State a condition that readiness needs; `reason` says in a word or two why it does not hold."""
@@ -60,6 +61,11 @@ class Health:
         with self._lock:
             self._beats[name] = self._clock.monotonic_s()
 
+    def allow(self, name: str, seconds: float) -> None:
+        """Let the loop of this name take so long between two beats, where that is longer than the limit of all."""
+        with self._lock:
+            self._allowed_s[name] = seconds
+
     def retire(self, name: str) -> None:
         """Stop watching a loop that ends on purpose."""
         with self._lock:
@@ -70,7 +76,8 @@ class Health:
         now_s = self._clock.monotonic_s()
         with self._lock:
             ages = {name: now_s - beat_s for name, beat_s in self._beats.items()}
-        late = [f"{name}: no sign of life for {age_s:.0f} s" for name, age_s in ages.items() if age_s > self._limit_s]
+            limits = {name: max(self._limit_s, self._allowed_s.get(name, 0.0)) for name in ages}
+        late = [f"{name}: no sign of life for {age_s:.0f} s" for name, age_s in ages.items() if age_s > limits[name]]
         return not late, late
 
     def ready(self) -> Answer:

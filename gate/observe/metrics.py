@@ -202,7 +202,7 @@ class Metrics:
         self._count("visits_total", camera, _RESULTS.get(result, OTHER))
 
     def published(self, camera: str, kind: str, *, capture_to_publish_s: float, publish_s: float) -> None:
-        """Count an acknowledged event of a type, with its age and the time of its write."""
+        """Count an acknowledged event of a type, with its latency (or not-a-number) and the time of its write."""
         self._count("published_total", camera, _TYPES.get(kind, OTHER))
         self._observe("capture_to_publish_seconds", capture_to_publish_s, camera)
         self._observe("publish_seconds", publish_s)

@@ -15,7 +15,7 @@ from gate.observe.logging import get_logger
 from gate.observe.metrics import Metrics
 from gate.observe.table import OTHER, Outcome, Stage, VisitResult, plain
 from gate.observe.tally import Tally
-from gate.reasons import Reason
+from gate.reasons import FallbackCause, Reason
 
 
 class Log(Protocol):
@@ -107,13 +107,13 @@ class PublishReport:
         if self._to.changes.recovered("redis"):
             self._to.log.info("redis_connected")
 
-    def failed(self, cause: str, message: str) -> None:  # noqa: ARG002 - the message is for the raiser's own log
-        """Redis refused or could not be reached; `cause` is one word of a closed set."""
+    def failed(self, cause: str, message: str) -> None:
+        """Redis refused or could not be reached; `cause` is one word of a closed set, the message says what to do."""
         cause = plain(cause)
         self._to.tally.redis("away", cause)
         self._to.health.set("redis", ok=False, reason=cause)
         if times := self._to.changes.failed("redis", cause):
-            self._to.log.warning("redis_away", cause=cause, times=times)
+            self._to.log.warning("redis_away", cause=cause, times=times, problem=message)
 
     def dropped(self, reason: str, n: int = 1) -> None:
         """Accepted events were lost before Redis had them."""
@@ -136,8 +136,12 @@ class PipelineReport:
         self._to = sinks
 
     def alive(self) -> None:
-        """The engine's loop has turned, with or without a frame."""
+        """The engine's loop has turned, with or without a frame, or a part of a batch is scored."""
         self._to.health.beat("engine")
+
+    def allow(self, seconds: float) -> None:
+        """The engine may take so long between two signs of life: one crop alone takes a slow method that long."""
+        self._to.health.allow("engine", seconds)
 
     def stopped(self) -> None:
         """The engine's loop ends on purpose."""
@@ -195,11 +199,40 @@ class PipelineReport:
         self._to.health.set("method", ok=True)
         self._to.log.info("quality_method_active", method=name)
 
-    def fallback(self, cause: str) -> None:
-        """The gate fell back to a weaker method, detector or device."""
-        self._to.metrics.fallback(cause)
-        if times := self._to.changes.failed("fallback", cause):
-            self._to.log.warning("fallback", cause=cause, times=times)
+    def switched(self, cause: FallbackCause, *, method: str, instead_of: str, device: str, problem: str) -> None:
+        """From now on `method` scores on `device` in place of `instead_of`, or of itself on a device that failed."""
+        self._to.metrics.fallback(cause.value)
+        self._to.tally.fallback(cause.value)
+        if method != instead_of:
+            self._to.metrics.method_active(method)
+            self._to.tally.method(method)
+        self._to.log.warning(
+            "quality_method_switched",
+            cause=cause.value,
+            method=method,
+            instead_of=instead_of,
+            device=device,
+            problem=problem,
+        )
+
+    def returned(self, *, method: str, instead_of: str, device: str) -> None:
+        """A better method, or a method's own device, has proved itself and scores again."""
+        self._to.metrics.method_active(method)
+        self._to.tally.method(method)
+        self._to.log.info("quality_method_returned", method=method, instead_of=instead_of, device=device)
+
+    def not_ready(self, method: str, problem: str) -> None:
+        """A method that is not needed yet could not be used if it were."""
+        self._to.log.info("fallback_method_not_ready", method=method, problem=problem)
+
+    def fallback(self, cause: FallbackCause, problem: str = "") -> None:
+        """The gate went a weaker way for once; the problem says what was wrong, empty where the cause says it all."""
+        self._to.metrics.fallback(cause.value)
+        self._to.tally.fallback(cause.value)
+        if times := self._to.changes.failed("fallback", cause.value):
+            # A second opinion is asked for on purpose.
+            tell = self._to.log.info if cause is FallbackCause.BORDERLINE else self._to.log.warning
+            tell("fallback", cause=cause.value, times=times, **({"problem": problem} if problem else {}))
 
 
 def _decisive(reason: Reason | str) -> str:

@@ -19,6 +19,7 @@ class Stage(str, Enum):
     ALIGN = "align"
     SIGNALS = "signals"
     SCORE = "score"
+    COMPARE = "compare"
     DECIDE = "decide"
     ENCODE = "encode"
     PUBLISH = "publish"
@@ -93,7 +94,7 @@ _STAGE_S = (0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 
 _AGE_S = (0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 10.0)
 _BATCH = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0)
 _PUBLISH_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-# Above a minute Redis was away or a visit's best shot waited for its end.
+# Above a minute Redis was away.
 _END_TO_END_S = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0, 300.0)
 
 
@@ -130,7 +131,8 @@ def design(quality_bars: Iterable[float] = (30.0,)) -> tuple[MetricSpec, ...]:
         _row(
             "capture_to_publish_seconds",
             "histogram",
-            "From the decoded frame to the acknowledged event.",
+            "From the decode of the frame that triggered the first face of a visit (with on_enter: false, the frame on "
+            "which the visit ended) to the acknowledged event, by the monotonic clock.",
             "camera",
             buckets=_END_TO_END_S,
         ),

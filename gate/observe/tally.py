@@ -3,6 +3,7 @@
 import math
 import threading
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -85,9 +86,9 @@ class Tally:
     What a camera that is not known (any more) reports counts in the total only: a run's sums stay whole when a
     reload removes a camera.
 
-    Latency is the time from the decoded frame to the acknowledged event, of faces published at once: what the door
-    waits for. A visit's best shot, published when the visit ends, has none. Percentiles are exact over the last
-    10,000 (2,000 of one camera), nearest rank.
+    Latency is the time from the decode of the frame that triggered the first face of a visit to the acknowledged
+    event: what the door waits for. A best shot that improves on that face has none. Percentiles are exact over the
+    last 10,000 (2,000 of one camera), nearest rank.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -97,6 +98,8 @@ class Tally:
         self._cameras: dict[str, _Camera] = {}
         self._started_s = clock.monotonic_s()
         self._method: str | None = None
+        self._methods: tuple[str, ...] = ()
+        self._fallbacks: Counter[str] = Counter()
         self._redis_state: RedisState = "connecting"
         self._redis_cause: str | None = None
         self._waiting_events = 0
@@ -153,7 +156,7 @@ class Tally:
                 camera.best_before, camera.best_now = camera.best_now, None
 
     def published(self, name: str, kind: str, capture_to_publish_s: float) -> None:
-        """Count an acknowledged event of a type; the age of an event that shows no frame is NaN."""
+        """Count an acknowledged event of a type; the latency of one that keeps nobody waiting is NaN."""
         with self._lock:
             for counts in self._of(name):
                 counts.events[plain(kind)] += 1
@@ -180,10 +183,20 @@ class Tally:
         with self._lock:
             self._method = name
 
-    def summary(self) -> dict[str, Any]:
-        """The totals of the run: `frames`, `faces`, `visits`, `published`, `latency_ms`."""
+    def know_methods(self, names: Iterable[str]) -> None:
+        """Say which quality methods may be in use, the wanted one first."""
         with self._lock:
-            return self._total.summary()
+            self._methods = tuple(names)
+
+    def fallback(self, cause: str) -> None:
+        """Count a weaker way that was taken; `cause` is one word of a closed set."""
+        with self._lock:
+            self._fallbacks[cause] += 1
+
+    def summary(self) -> dict[str, Any]:
+        """The run's `frames`, `faces`, `visits`, `published`, `latency_ms`, and how many events were `lost` why."""
+        with self._lock:
+            return {**self._total.summary(), "lost": dict(self._lost)}
 
     def snapshot(self) -> dict[str, Any]:
         """Everything, ready for JSON; percentiles are None until something was published."""
@@ -194,6 +207,8 @@ class Tally:
                 "now_ms": self._clock.unix_ms(),
                 "uptime_s": round(now_s - self._started_s, 1),
                 "method": self._method,
+                "methods": list(self._methods),
+                "fallbacks": dict(self._fallbacks),
                 "redis": {
                     "state": self._redis_state,
                     "cause": self._redis_cause,

@@ -29,7 +29,9 @@ _ULID = Text(ULID_PATTERN)
 _LABEL = Text(".{1,128}")
 _QUALITY = Number(0, 100)
 _MOST_CROP_BYTES = 2**20
-_MOST_CONTEXT_BYTES = 8 * 2**20
+
+MOST_CONTEXT_BYTES = 8 * 2**20
+"""Longest context picture that an event may hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +71,12 @@ FIELDS: Mapping[str, tuple[Field, ...]] = {
         Field("det_score", Number(0, 1), "the detector's confidence", "0..1"),
         Field("quality", _QUALITY, "calibrated quality, higher is better", "0..100"),
         Field("raw", Number(), "the number the quality method's paper publishes, unflipped"),
-        Field("method", _LABEL, "the quality method"),
+        Field("method", _LABEL, "the quality method that scored this face"),
         Field("model", _LABEL, "its weights: name@first 8 hex digits of their sha256"),
         Field("reasons", Names(), "what spoke against this face; empty when it was accepted without reserve"),
-        Field("signals", NamedValues(Number()), "measurements without a network; each name carries its unit"),
+        Field("signals", NamedValues(Number()), "measurements without a network; the reference lists them"),
         Field("crop", Picture(_MOST_CROP_BYTES), "the face aligned to the ArcFace template, 112x112"),
-        Field("context", Picture(_MOST_CONTEXT_BYTES), "the face with a margin, cut from the full frame", "", True),
+        Field("context", Picture(MOST_CONTEXT_BYTES), "the face with a margin, cut from the full frame", "", True),
     ),
     "visit_end": (
         *_HEAD,

@@ -8,6 +8,7 @@ silence.
 import math
 import random
 import threading
+from collections import Counter
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -15,7 +16,7 @@ import structlog
 
 from gate.clock import Clock
 from gate.errors import EventError
-from gate.publish.event import Event, FaceEvent, encode
+from gate.publish.event import Event, encode
 from gate.publish.retry import RetryDelays
 from gate.publish.sink import FaultCause, Sink, SinkError
 from gate.publish.waiting import DropReason, Waiting, WaitingEvents
@@ -24,6 +25,9 @@ log = structlog.get_logger(__name__)
 
 BATCH_EVENTS = 64
 """Most events sent together: some 600 kB of crops, far below what a server buffers for one client."""
+
+BATCH_BYTES = 16_000_000
+"""No further event joins a batch that is this large: faces with a context picture may take 9 MB each."""
 
 HEARTBEAT_S = 5.0
 """How often the sink is looked at while nobody is at the door, so that readiness notices that it died."""
@@ -36,7 +40,7 @@ class PublishObserver(Protocol):
     """Who is told how delivery goes. Calls come from the publisher's thread and from `offer`; they must be quick."""
 
     def published(self, camera: str, type: str, capture_to_publish_s: float, publish_s: float) -> None:  # noqa: A002 - the event's own field name
-        """One event arrived; `capture_to_publish_s` is NaN for visit ends and best shots."""
+        """One event arrived; `capture_to_publish_s` is NaN for those that keep nobody waiting."""
         ...
 
     def failed(self, cause: str, message: str) -> None:
@@ -64,6 +68,7 @@ class Publisher:
         sink: Sink,
         *,
         capacity: int,
+        capacity_bytes: float = math.inf,
         clock: Clock,
         observer: PublishObserver,
         retry: RetryDelays | None = None,
@@ -74,7 +79,8 @@ class Publisher:
 
         Args:
             sink: Where events go; closed by `close`.
-            capacity: Most events that wait; what is being sent (at most `BATCH_EVENTS`) comes on top.
+            capacity: Most events that wait.
+            capacity_bytes: Most bytes that wait; what is being sent (some `BATCH_BYTES`) comes on top of both.
             clock: Measures delays for the observer.
             observer: Is told how delivery goes.
             retry: Delays between attempts.
@@ -89,10 +95,9 @@ class Publisher:
         self._rng = rng if rng is not None else random.Random()
         self._batch_events = min(BATCH_EVENTS, capacity)
         self._changed = threading.Condition()
-        self._waiting = WaitingEvents(capacity)
+        self._waiting = WaitingEvents(capacity, capacity_bytes)
         self._in_flight: list[Waiting] = []
         self._failures = 0
-        self._message = ""
         self._draining = False
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
@@ -101,8 +106,11 @@ class Publisher:
         """Start delivering; events offered before wait."""
         self._thread.start()
 
-    def offer(self, event: Event) -> None:
-        """Take an event for delivery. Returns at once; what is lost is told to the observer."""
+    def offer(self, event: Event, *, since_s: float = math.nan) -> None:
+        """Take an event for delivery. Returns at once; what is lost is told to the observer.
+
+        Its latency counts from `since_s`, in seconds of the clock's `monotonic_s`; not-a-number for one without.
+        """
         try:
             size_bytes = sum(map(len, encode(event).values()))
         except EventError as error:
@@ -111,10 +119,10 @@ class Publisher:
             return
         with self._changed:
             closed = self._stopping
-            dropped = DropReason.CLOSED if closed else self._waiting.push(Waiting(event, size_bytes))
+            dropped = [DropReason.CLOSED] if closed else self._waiting.push(Waiting(event, size_bytes, since_s))
             self._changed.notify_all()
-        if dropped is not None:
-            self._observer.dropped(dropped.value, 1)
+        for reason, events in Counter(dropped).items():
+            self._observer.dropped(reason.value, events)
         self._tell_depth()
 
     def drain(self, timeout_s: float) -> int:
@@ -165,12 +173,13 @@ class Publisher:
 
     def _attempt(self) -> None:
         with self._changed:
-            self._in_flight += self._waiting.take(self._batch_events - len(self._in_flight))
+            room_bytes = BATCH_BYTES - self._bytes_in_flight()
+            self._in_flight += self._waiting.take(self._batch_events - len(self._in_flight), room_bytes)
             batch = list(self._in_flight)
         start_s = self._clock.monotonic_s()
         failure = self._try(batch)
         unsent = set() if failure is None else {event.event_id for event in failure.unsent}
-        arrived = [waiting.event for waiting in batch if waiting.event.event_id not in unsent]
+        arrived = [waiting for waiting in batch if waiting.event.event_id not in unsent]
         self._tell(arrived, failure, self._clock.monotonic_s() - start_s)
         # Told first, so that whoever drains and then reads the counts finds them complete.
         with self._changed:
@@ -194,35 +203,21 @@ class Publisher:
             return SinkError("the sink failed unexpectedly; see the log", cause=FaultCause.OTHER, unsent=events)
         return None
 
-    def _tell(self, arrived: Sequence[Event], failure: SinkError | None, publish_s: float) -> None:
-        now_ms = self._clock.unix_ms()
-        for event in arrived:
-            self._observer.published(event.camera, event.type, _age_s(event, now_ms), publish_s)
+    def _tell(self, arrived: Sequence[Waiting], failure: SinkError | None, publish_s: float) -> None:
+        now_s = self._clock.monotonic_s()
+        for waiting in arrived:
+            self._observer.published(waiting.event.camera, waiting.event.type, now_s - waiting.since_s, publish_s)
         if failure is None:
-            if self._message:
-                log.info("publish_recovered", failures=self._failures)
-            self._failures, self._message = 0, ""
+            self._failures = 0
             self._observer.connected()
         else:
             self._failures += 1
-            if str(failure) != self._message:
-                log.warning("publish_failed", cause=failure.cause.value, problem=str(failure))
-            self._message = str(failure)
             self._observer.failed(failure.cause.value, str(failure))
 
     def _tell_depth(self) -> None:
         with self._changed:
-            in_flight_bytes = sum(waiting.size_bytes for waiting in self._in_flight)
-            events, size_bytes = self._left(), self._waiting.size_bytes + in_flight_bytes
+            events, size_bytes = self._left(), self._waiting.size_bytes + self._bytes_in_flight()
         self._observer.depth(events, size_bytes)
 
-
-def _age_s(event: Event, now_ms: int) -> float:
-    """Seconds since the frame was decoded; not-a-number where the event was held back on purpose.
-
-    A best shot that follows an earlier face of its visit waited for the visit to end: its age says nothing about
-    how fast the gate is.
-    """
-    if isinstance(event, FaceEvent) and not (event.final and event.seq):
-        return (now_ms - event.captured_ms) / 1000
-    return math.nan
+    def _bytes_in_flight(self) -> int:
+        return sum(waiting.size_bytes for waiting in self._in_flight)

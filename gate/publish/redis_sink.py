@@ -9,6 +9,7 @@ from gate.clock import Clock
 from gate.errors import EventError
 from gate.publish.connect import FAULTS, Client, fault, open_client, shown
 from gate.publish.event import Event, encode
+from gate.publish.rights import check_rights
 from gate.publish.sink import FaultCause, SinkError
 
 TAIL_EVENTS = 2_000
@@ -85,6 +86,11 @@ class RedisSink:
             raise self._lost(error) from None
         self._reached = True
         return f"Redis {info.get('redis_version', '?')} at {shown(self._url)}"
+
+    def check_streams(self, cameras: Iterable[str]) -> None:
+        """Find out that events of these cameras could be written; nothing is. Raises `SinkError`."""
+        for key in sorted({self.key(camera) for camera in cameras}):
+            check_rights(self._client, key, url=self._url, trims=self._max_age_s is not None)
 
     def send(self, events: Sequence[Event]) -> None:
         """See `Sink.send`."""

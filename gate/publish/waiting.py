@@ -1,5 +1,6 @@
 """Events that wait in memory for delivery: in order, bounded, and honest about what had to go."""
 
+import math
 from collections import OrderedDict, deque
 from dataclasses import dataclass
 from enum import Enum
@@ -29,18 +30,22 @@ class Waiting:
 
     event: Event
     size_bytes: int
+    since_s: float = math.nan
+    """Monotonic seconds from which its latency counts; not-a-number where it has none."""
 
 
 class WaitingEvents:
     """A bounded queue that gives up faces a later one may replace before best shots and visit ends.
 
-    Not thread-safe: its owner holds a lock.
+    It is full with `capacity` events or `capacity_bytes` bytes, whichever comes first; an event that is larger than
+    that waits alone. Not thread-safe: its owner holds a lock.
     """
 
-    def __init__(self, capacity: int) -> None:
-        if capacity < 1:
-            raise ValueError(f"capacity must be at least 1, got {capacity}")
+    def __init__(self, capacity: int, capacity_bytes: float = math.inf) -> None:
+        if capacity < 1 or not capacity_bytes >= 1:
+            raise ValueError(f"capacity must be at least 1, got {capacity} events and {capacity_bytes} bytes")
         self._capacity = capacity
+        self._capacity_bytes = capacity_bytes
         self._by_ticket: OrderedDict[int, Waiting] = OrderedDict()
         self._improvable: deque[int] = deque()
         self._next_ticket = 0
@@ -54,9 +59,11 @@ class WaitingEvents:
         """Bytes of all values that wait."""
         return self._size_bytes
 
-    def push(self, waiting: Waiting) -> DropReason | None:
-        """Append; where the queue was full, say what kind of event was given up for it."""
-        dropped = self._make_room() if len(self) >= self._capacity else None
+    def push(self, waiting: Waiting) -> list[DropReason]:
+        """Append; where the queue was full, say of each event that was given up for it what kind it was."""
+        dropped = []
+        while self and not self._has_room_for(waiting):
+            dropped.append(self._make_room())
         self._by_ticket[self._next_ticket] = waiting
         if isinstance(waiting.event, FaceEvent) and not waiting.event.final:
             self._improvable.append(self._next_ticket)
@@ -64,9 +71,16 @@ class WaitingEvents:
         self._size_bytes += waiting.size_bytes
         return dropped
 
-    def take(self, most: int) -> list[Waiting]:
-        """Remove and return the oldest, at most `most`."""
-        return [self._remove(next(iter(self._by_ticket))) for _ in range(min(most, len(self)))]
+    def take(self, most: int, enough_bytes: float = math.inf) -> list[Waiting]:
+        """Remove and return the oldest: at most `most`, and no further one when `enough_bytes` are together."""
+        taken: list[Waiting] = []
+        while self and len(taken) < most and enough_bytes > 0:
+            taken.append(self._remove(next(iter(self._by_ticket))))
+            enough_bytes -= taken[-1].size_bytes
+        return taken
+
+    def _has_room_for(self, waiting: Waiting) -> bool:
+        return len(self) < self._capacity and self._size_bytes + waiting.size_bytes <= self._capacity_bytes
 
     def _make_room(self) -> DropReason:
         if self._improvable:

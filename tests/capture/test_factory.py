@@ -52,6 +52,22 @@ def test_the_virtual_camera_takes_seed_and_rate_from_its_address(fake_clock: Any
     assert make(fake_clock, "virtual:").live
 
 
+def test_the_virtual_camera_waits_where_it_can_be_stopped(fake_clock: Any) -> None:
+    class Stop(threading.Event):
+        waited_s: float | None = None
+
+        def wait(self, timeout: float | None = None) -> bool:
+            self.waited_s = timeout
+            return True
+
+    stop = Stop()
+    source = open_source_for(CameraConfig.model_validate({"name": "door", "url": "virtual:?fps=2"}), fake_clock, stop)
+    source.open()
+    source.read()
+    source.read()
+    assert stop.waited_s == pytest.approx(0.5)
+
+
 def test_a_file_with_a_colon_in_its_name_is_a_file(
     fake_clock: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -72,6 +88,9 @@ def test_a_file_with_a_colon_in_its_name_is_a_file(
         "webcam:front",
         "webcam:-1",
         "virtual:?sead=1",
+        "virtual:seed=1",
+        "virtual:?seed=1&seed=geheim",
+        "virtual:?seed=99999999999",
         "virtual:7",
         "virtual:?seed=x",
         "virtual:?seed=-1",

@@ -1,10 +1,27 @@
 """A resource is released once, and never while somebody is inside it."""
 
+import gc
 import threading
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from gate.capture.file import FileSource
 from gate.capture.guard import Guard
+from gate.clock import SystemClock
+
+THREADS_OF_THIS_PROCESS = Path("/proc/self/task")
+
+
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    """Only what nobody holds any more is freed; circles stay."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
 
 
 def test_closing_an_idle_resource_releases_it_once() -> None:
@@ -72,3 +89,35 @@ def test_closers_and_users_in_a_race_release_exactly_once() -> None:
         for thread in threads:
             thread.join(10)
         assert state == {"inside": 0, "released": 1, "overlaps": 0}
+
+
+def test_an_owner_that_was_closed_is_freed_at_once(no_collector: None) -> None:
+    class Owner:
+        def __init__(self) -> None:
+            self.guard = Guard(self.free)
+
+        def free(self) -> None:
+            pass
+
+    owner = Owner()
+    watch = weakref.ref(owner)
+    owner.guard.close()
+    assert watch() is not None
+    del owner
+    assert watch() is None
+
+
+@pytest.mark.skipif(not THREADS_OF_THIS_PROCESS.is_dir(), reason="threads of FFmpeg are counted through /proc")
+def test_a_file_that_is_opened_again_and_again_leaves_no_decoder_thread_behind(clip: Path, no_collector: None) -> None:
+    def threads_after(rounds: int) -> int:
+        for _ in range(rounds):
+            source = FileSource(clip, clock=SystemClock(), stop=threading.Event())
+            source.open()
+            assert source.read() is not None
+            source.close()
+            del source
+        return len(list(THREADS_OF_THIS_PROCESS.iterdir()))
+
+    after_one = threads_after(1)
+    # A source has three; the last one's may still be on their way out.
+    assert threads_after(10) < after_one + 10

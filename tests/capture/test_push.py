@@ -193,6 +193,13 @@ def test_knocking_ends_after_the_time_out_and_when_stopped() -> None:
     assert sender.knocks == 6
 
 
+def test_ctrl_c_in_the_terminal_does_not_reach_the_camera_before_the_gate_has_left() -> None:
+    with VirtualCameraProcess("rtsp://127.0.0.1:9/door") as camera:
+        while (pid := camera.pid) is None:
+            threading.Event().wait(0.001)
+        assert os.getpgid(pid) == os.getsid(pid) == pid
+
+
 def test_a_camera_process_may_be_stopped_without_ever_being_started() -> None:
     camera = VirtualCameraProcess("rtsp://127.0.0.1:9/door")
     camera.stop()

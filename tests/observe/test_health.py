@@ -80,6 +80,19 @@ def test_a_heartbeat_that_stops_means_not_alive(health: Health, fake_clock: Cloc
     assert health.alive() == (True, [])
 
 
+def test_a_loop_may_be_allowed_more_time_but_never_less(health: Health, fake_clock: Clock) -> None:
+    health.allow("engine", 100)
+    health.allow("other", 1)
+    health.beat("engine")
+    health.beat("other")
+    fake_clock.advance(30)
+    assert health.alive() == (True, [])
+    fake_clock.advance(1)
+    assert health.alive() == (False, ["other: no sign of life for 31 s"])
+    fake_clock.advance(70)
+    assert "engine: no sign of life for 101 s" in health.alive()[1]
+
+
 def test_loading_for_long_and_stopping_on_purpose_are_no_death(health: Health, fake_clock: Clock) -> None:
     fake_clock.advance(600)
     assert health.alive() == (True, [])

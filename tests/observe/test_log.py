@@ -4,7 +4,6 @@ import logging
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,18 +17,6 @@ from gate.observe.logging import configure, get_logger
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
-
-
-@pytest.fixture(autouse=True)
-def _log_as_it_was() -> Iterator[None]:
-    root, ours = logging.getLogger(), logging.getLogger("gate")
-    handlers, levels = list(root.handlers), (root.level, ours.level)
-    yield
-    logging.captureWarnings(False)
-    structlog.reset_defaults()
-    root.handlers[:] = handlers
-    root.setLevel(levels[0])
-    ours.setLevel(levels[1])
 
 
 @pytest.fixture

@@ -6,12 +6,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from gate.observe.changes import Changes
 from gate.observe.observer import Observer
-from gate.reasons import Reason
+from gate.reasons import FallbackCause, Reason
 
 if TYPE_CHECKING:
     # For the type checker alone: whether the doors fit is its question, and the engine's import takes seconds.
     from gate.capture.camera import CaptureObserver
-    from gate.pipeline import PipelineReport as EngineReport
+    from gate.pipeline_parts import PipelineReport as EngineReport
     from gate.publish.publisher import PublishObserver
 
 
@@ -134,6 +134,7 @@ def test_a_day_without_redis_takes_a_few_lines(observer: Observer, lines: Lines)
         observer.publish.failed("refused", "redis://h refused")
     assert observer.health.ready()[1][-2:] == ["redis: refused", "camera door: connecting"]
     assert [line["times"] for line in lines.written[1:]] == [2**power for power in range(14)]
+    assert lines.written[1] == {"event": "redis_away", "cause": "refused", "times": 1, "problem": "redis://h refused"}
     observer.publish.connected()
     observer.publish.connected()
     assert [line["event"] for line in lines.written].count("redis_connected") == 2
@@ -143,6 +144,10 @@ def test_the_engine_lives_while_it_turns(observer: Observer, fake_clock: Clock) 
     observer.pipeline.alive()
     fake_clock.advance(60)
     assert not observer.health.alive()[0]
+    observer.pipeline.allow(90.0)
+    assert observer.health.alive()[0]
+    fake_clock.advance(60)
+    assert not observer.health.alive()[0]
     observer.pipeline.stopped()
     assert observer.health.alive()[0]
 
@@ -150,10 +155,10 @@ def test_the_engine_lives_while_it_turns(observer: Observer, fake_clock: Clock) 
 def test_the_method_in_use_is_shown_and_needed(observer: Observer) -> None:
     assert "method: starting" in observer.status()["reasons"]
     observer.pipeline.method_active("serfiq")
-    observer.pipeline.fallback("no_gpu")
+    observer.pipeline.fallback(FallbackCause.NOT_FINITE)
     assert observer.status()["method"] == "serfiq"
     assert scraped(observer, "method_active", method="serfiq") == 1
-    assert scraped(observer, "fallback_total", cause="no_gpu") == 1
+    assert scraped(observer, "fallback_total", cause="not_finite") == 1
 
 
 def test_a_removed_camera_disappears_but_its_counts_stay(observer: Observer) -> None:
@@ -191,3 +196,48 @@ def test_after_a_stable_time_the_next_failure_is_the_first_again(fake_clock: Clo
     changes.recovered("camera door")
     fake_clock.advance(60)
     assert changes.failed("camera door", "timeout") == 1
+
+
+def test_a_switch_of_methods_shows_everywhere(observer: Observer, lines: Lines) -> None:
+    observer.tally.know_methods(["regressor", "serfiq"])
+    observer.pipeline.method_active("regressor")
+    tell = observer.pipeline.switched
+    tell(FallbackCause.WEIGHTS, method="serfiq", instead_of="regressor", device="cpu", problem="not here")
+    assert scraped(observer, "method_active", method="serfiq") == 1
+    assert scraped(observer, "method_active", method="regressor") == 0
+    assert scraped(observer, "fallback_total", cause="weights") == 1
+    assert observer.status()["method"] == "serfiq"
+    assert observer.status()["fallbacks"] == {"weights": 1}
+    observer.pipeline.returned(method="regressor", instead_of="serfiq", device="cpu")
+    assert scraped(observer, "method_active", method="regressor") == 1
+    assert scraped(observer, "fallback_total") == 1
+    assert observer.status()["method"] == "regressor"
+    assert observer.status()["methods"] == ["regressor", "serfiq"]
+    switched, returned = lines.written[1:]
+    assert (switched["event"], switched["cause"]) == ("quality_method_switched", "weights")
+    assert returned == {
+        "event": "quality_method_returned",
+        "method": "regressor",
+        "instead_of": "serfiq",
+        "device": "cpu",
+    }
+
+
+def test_a_device_that_failed_under_a_fallback_does_not_make_that_the_method_in_use(observer: Observer) -> None:
+    observer.pipeline.method_active("regressor")
+    tell = observer.pipeline.switched
+    tell(FallbackCause.DEVICE, method="serfiq", instead_of="serfiq", device="cpu", problem="cuda:0: lost")
+    assert observer.status()["method"] == "regressor"
+    assert scraped(observer, "fallback_total", cause="device") == 1
+
+
+def test_every_switch_is_a_line_and_what_goes_on_all_day_takes_a_few(observer: Observer, lines: Lines) -> None:
+    for _ in range(10):
+        observer.pipeline.switched(
+            FallbackCause.DEVICE, method="serfiq", instead_of="serfiq", device="cpu", problem="cuda:0: lost"
+        )
+    assert [line["event"] for line in lines.written] == ["quality_method_switched"] * 10
+    for _ in range(1000):
+        observer.pipeline.fallback(FallbackCause.NOT_FINITE, "serfiq gave no number for 1 of 2 faces")
+    assert len(lines.written) == 20
+    assert scraped(observer, "fallback_total", cause="not_finite") == 1000

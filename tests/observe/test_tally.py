@@ -90,12 +90,16 @@ def test_the_summary_has_its_published_keys(tally: Tally) -> None:
     tally.face("door", accepted=False, reason=Reason.BLURRED, quality=12.0)
     tally.visit("door", VisitResult.UNUSABLE)
     tally.published("door", "visit_end", math.nan)
+    tally.lost("overflow", 2)
+    tally.lost("closed", 1)
+    tally.lost("overflow", 1)
     assert tally.summary() == {
         "frames": {"processed": 0, "dropped": 3, "corrupt": 0},
         "faces": {"accepted": 0, "rejected": 1, "reasons": {"blurred": 1}},
         "visits": {"published": 0, "unusable": 1},
         "published": 1,
         "latency_ms": {"p50": None, "p95": None, "p99": None},
+        "lost": {"overflow": 3, "closed": 1},
     }
 
 

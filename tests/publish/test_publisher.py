@@ -8,13 +8,15 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
+import structlog
 
-from gate.publish.event import Event, FaceEvent, VisitEndEvent
+from gate.publish.event import Event, FaceEvent, VisitEndEvent, encode
 from gate.publish.publisher import BATCH_EVENTS, Publisher
 from gate.publish.retry import RetryDelays
 from gate.publish.sink import FaultCause, SinkError
 
 Make = Callable[..., FaceEvent]
+JPEG_START = b"\xff\xd8\xff"
 FAST = RetryDelays(first_s=0.001, longest_s=0.005)
 
 
@@ -276,17 +278,64 @@ def test_depth_counts_events_and_bytes_and_returns_to_nothing(
     assert observer.depths[-1] == (0, 0)
 
 
-def test_ages_are_told_in_seconds_since_capture(
+def test_latency_counts_from_the_moment_given_by_the_clock_that_never_jumps(
     build: Build, observer: Observer, make_face: Make, make_visit_end: Callable[..., VisitEndEvent], fake_clock: Any
 ) -> None:
     publisher = build()
-    publisher.offer(make_face(0, captured_ms=fake_clock.now_ms - 250))
+    publisher.offer(make_face(0, captured_ms=fake_clock.now_ms - 9000), since_s=fake_clock.now_s - 0.25)
     publisher.offer(make_visit_end(1))
+    # The machine's clock is set while the event waits.
+    fake_clock.now_ms += 3_600_000
     publisher.start()
     assert publisher.drain(5) == 0
-    (camera, kind, age_s, took_s), (_, other, no_age_s, _) = observer.seen
-    assert (camera, kind, age_s, took_s, other) == ("door", "face", 0.25, 0.0, "visit_end")
-    assert no_age_s != no_age_s  # noqa: PLR0124 - NaN
+    (camera, kind, latency_s, took_s), (_, other, no_latency_s, _) = observer.seen
+    assert (camera, kind, latency_s, took_s, other) == ("door", "face", 0.25, 0.0, "visit_end")
+    assert math.isnan(no_latency_s)
+
+
+def test_the_queue_is_bounded_by_bytes_and_what_had_to_go_is_counted(
+    build: Build, sink: FakeSink, observer: Observer, make_face: Make
+) -> None:
+    size = sum(map(len, encode(make_face()).values()))
+    publisher = build(capacity_bytes=3 * size)
+    for number in range(4):
+        publisher.offer(make_face(number))
+    publisher.offer(make_face(4, context=JPEG_START + bytes(size - 100)))
+    assert observer.lost == {"overflow": 3}
+    assert all(waiting_bytes <= 3 * size for _, waiting_bytes in observer.depths)
+    publisher.start()
+    assert publisher.drain(5) == 0
+    assert seqs(sink.kept) == [3, 4]
+
+
+def test_large_events_are_sent_a_few_at_a_time(
+    build: Build, sink: FakeSink, make_face: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gate.publish.publisher.BATCH_BYTES", 2 * len(make_face().crop))
+    publisher = build()
+    for number in range(9):
+        publisher.offer(make_face(number))
+    # What fails is sent again before anything joins it.
+    sink.failure = lambda events: away(events) if len(sink.calls) < 3 else None
+    publisher.start()
+    assert publisher.drain(5) == 0
+    assert seqs(sink.kept) == list(range(9))
+    assert max(sink.calls) == 2
+
+
+def test_a_loss_of_redis_is_told_to_the_observer_and_to_nobody_else(
+    build: Build, sink: FakeSink, observer: Observer
+) -> None:
+    sink.failure = away
+    with structlog.testing.capture_logs() as lines:
+        publisher = build()
+        publisher.start()
+        assert observer.failing.wait(5)
+        sink.failure = lambda _events: None
+        assert observer.reached.wait(5)
+        publisher.close()
+    assert observer.messages[0] == "Redis at redis://host: nothing listens there"
+    assert lines == []
 
 
 def test_delays_grow_to_their_cap_and_are_spread() -> None:
@@ -297,17 +346,3 @@ def test_delays_grow_to_their_cap_and_are_spread() -> None:
     assert min(many) < 2.5
     assert max(many) > 7.5
     assert delays.after(10**9, rng) <= 10
-
-
-def test_a_best_shot_that_waited_for_the_end_of_its_visit_has_no_latency(
-    build: Build, observer: Observer, make_face: Make, fake_clock: Any
-) -> None:
-    publisher = build()
-    now_ms = fake_clock.unix_ms()
-    publisher.offer(make_face(0, captured_ms=now_ms - 40))
-    publisher.offer(make_face(1, captured_ms=now_ms - 9000, final=True))
-    publisher.start()
-    assert publisher.drain(5) == 0
-    first, best_shot = (age_s for _, _, age_s, _ in observer.seen)
-    assert first == pytest.approx(0.04)
-    assert math.isnan(best_shot)

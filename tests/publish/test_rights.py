@@ -1,0 +1,120 @@
+"""Rights are found out before the first face, and finding out leaves nothing behind."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from gate.publish.event import FaceEvent
+from gate.publish.redis_sink import RedisSink
+from gate.publish.sink import FaultCause, SinkError
+
+KEY = "facegate:faces"
+LEAST = ("+ping", "+xadd", "+xrevrange")
+Connect = Callable[..., RedisSink]
+
+
+@pytest.fixture
+def connect(redis_server: Any, fake_clock: Any) -> Iterator[Connect]:
+    sinks: list[RedisSink] = []
+
+    def make(url: str = redis_server.url, **options: Any) -> RedisSink:
+        sinks.append(RedisSink(url, clock=fake_clock, **options))
+        return sinks[-1]
+
+    yield make
+    for sink in sinks:
+        sink.close()
+
+
+def as_user(connect: Connect, redis_server: Any, *rights: str, **options: Any) -> RedisSink:
+    redis_server.command("ACL", "SETUSER", "gate", "reset", "on", ">hunter2", *rights)
+    return connect(f"unix://gate@{redis_server.socket}", password="hunter2", **options)
+
+
+def refusal(sink: RedisSink, *cameras: str) -> SinkError:
+    with pytest.raises(SinkError) as caught:
+        sink.check_streams(cameras or ("door",))
+    assert "hunter2" not in str(caught.value)
+    return caught.value
+
+
+def test_looking_makes_no_stream_and_adds_nothing_to_one(
+    connect: Connect, redis_server: Any, make_face: Callable[..., FaceEvent]
+) -> None:
+    sink = connect(max_age_s=60)
+    sink.check_streams(["door"])
+    assert redis_server.command("KEYS", "*") == []
+    sink.send([make_face(0), make_face(1)])
+    before = redis_server.command("XINFO", "STREAM", KEY)
+    sink.check_streams(["door"])
+    assert redis_server.command("XINFO", "STREAM", KEY) == before
+
+
+def test_the_least_rights_that_deliver_are_enough(connect: Connect, redis_server: Any) -> None:
+    as_user(connect, redis_server, *LEAST, f"~{KEY}").check_streams(["door"])
+    trims = ("+xtrim", "+time")
+    as_user(connect, redis_server, *LEAST, *trims, f"~{KEY}", max_age_s=60).check_streams(["door"])
+
+
+@pytest.mark.parametrize("missing", ["+xadd", "+xrevrange", "+xtrim", "+time"])
+def test_a_command_that_the_user_may_not_run_is_named(connect: Connect, redis_server: Any, missing: str) -> None:
+    rights = {*LEAST, "+xtrim", "+time"} - {missing}
+    problem = refusal(as_user(connect, redis_server, *rights, f"~{KEY}", max_age_s=60))
+    assert problem.cause is FaultCause.DENIED
+    assert f"extend its ACL by {missing}" in str(problem)
+
+
+def test_a_key_that_the_user_may_not_touch_is_named(connect: Connect, redis_server: Any) -> None:
+    sink = as_user(connect, redis_server, *LEAST, "~faces:door", stream="faces:{camera}")
+    sink.check_streams(["door"])
+    problem = refusal(sink, "door", "lobby")
+    assert problem.cause is FaultCause.DENIED
+    assert "~faces:lobby" in str(problem)
+
+
+def test_a_user_who_may_only_read_the_key_is_refused(connect: Connect, redis_server: Any) -> None:
+    if int(redis_server.command("INFO", "server")["redis_version"].split(".")[0]) < 7:
+        pytest.skip("rights of a key are told apart from Redis 7 on")
+    assert "XADD" in str(refusal(as_user(connect, redis_server, *LEAST, f"%R~{KEY}")))
+
+
+def test_a_key_that_holds_something_else_is_named_and_kept(connect: Connect, redis_server: Any) -> None:
+    redis_server.command("RPUSH", KEY, "a list")
+    problem = refusal(connect())
+    assert problem.cause is FaultCause.WRONG_TYPE
+    assert f"the key {KEY!r} holds something that is not a stream; set redis.stream to another" in str(problem)
+    assert redis_server.command("LRANGE", KEY, 0, -1) == [b"a list"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "cause"),
+    [
+        (("CONFIG", "SET", "maxmemory", "1"), FaultCause.FULL),
+        (("REPLICAOF", "127.0.0.1", "1"), FaultCause.READ_ONLY),
+        (("CONFIG", "SET", "requirepass", "hunter2"), FaultCause.AUTH),
+    ],
+)
+def test_a_server_that_takes_no_events_is_told_as_such(
+    connect: Connect, redis_server: Any, setting: tuple[str, ...], cause: FaultCause
+) -> None:
+    redis_server.command(*setting)
+    assert refusal(connect()).cause is cause
+
+
+def test_a_server_that_does_not_know_streams_is_refused(fake_clock: Any) -> None:
+    class Old:
+        """A server from before streams."""
+
+        def execute_command(self, *args: Any) -> Any:
+            import redis
+
+            raise redis.ResponseError(f"unknown command '{args[0]}'")
+
+        def pipeline(self, *, transaction: bool) -> Any:
+            raise NotImplementedError
+
+        def disconnect(self) -> None:
+            pass
+
+    assert refusal(RedisSink("redis://host", clock=fake_clock, connect=lambda *_: Old())).cause is FaultCause.OTHER

@@ -18,7 +18,7 @@ class Embedder:
     def __call__(self, crops: Image) -> FloatArray:
         self.asked += len(crops)
         people = crops[:, 0, 0, 0].astype(int)
-        rows = np.eye(256, dtype=np.float32)[people] * 3
+        rows: FloatArray = np.eye(256, dtype=np.float32)[people] * np.float32(3)
         rows[people == 255] = np.nan
         return rows
 

@@ -56,7 +56,7 @@ def _also_names(schema: JsonDict) -> None:
 class QualityConfig(Section):
     """Which method scores, on which network and device."""
 
-    method: str = "serfiq"
+    method: str = "regressor"
     """A name from `gate methods`."""
 
     backbone: str | None = None

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gate.daemon import Daemon
 
 PAGE_PORT = 8080
-WEIGHTS = ("yunet", "facexzoo-mobilefacenet")
+WEIGHTS = ("yunet",)
 READ_BACK_PAGE = 200
 
 

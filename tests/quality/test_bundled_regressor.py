@@ -36,7 +36,7 @@ def network(regressor_state: dict[str, torch.Tensor]) -> Ediffiqa:
 
 
 def inputs_of(crops: Image) -> torch.Tensor:
-    return InputContract("bgr", 127.5, 128.0).normalise(torch.from_numpy(crops))
+    return InputContract().normalise(torch.from_numpy(crops))
 
 
 @torch.inference_mode()
@@ -60,7 +60,7 @@ def test_the_weights_take_less_than_six_megabytes(zoo: Zoo) -> None:
 def test_the_same_file_s_trunk_is_a_backbone(zoo: Zoo, network: Ediffiqa, noise_crops: Image) -> None:
     backbone = load_backbone("facegate-t", zoo=zoo)
     assert backbone.dropout_p == 0.4
-    assert backbone.contract == InputContract("bgr", 127.5, 128.0)
+    assert backbone.contract == InputContract()
     embeddings = backbone.embed(backbone.inputs(torch.from_numpy(noise_crops)))
     np.testing.assert_allclose(embeddings, network.base_model(inputs_of(noise_crops)), atol=1e-6)
 
@@ -79,4 +79,4 @@ def test_weights_of_one_s_own_are_read_the_same_way(zoo: Zoo, noise_crops: Image
 
 
 def test_the_table_and_the_network_agree_on_the_input() -> None:
-    assert zoo_contract(Zoo(), "facegate-t") == (CONTRACTS["facexzoo"], 0.4)
+    assert zoo_contract(Zoo(), "facegate-t") == (CONTRACTS["arcface"], 0.4)

@@ -5,8 +5,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gate.assembly import check_weights
 from gate.baseline import Baseline, Baselines, histogram_of
+from gate.cli import main
 from gate.config import GateConfig, build_config
+from gate.daemon import Daemon
 from gate.errors import ConfigError
 from gate.lab.embeddings import Embeddings
 from gate.lab.evaluate import Material, Provenance, evaluate
@@ -221,3 +224,41 @@ def test_scores_that_the_map_makes_equal_pass_together() -> None:
     # 10 and 30 both have quality 0: a bar between them would keep both.
     assert lowest_bar(flat, curve, 0.01) == 60.0
     assert lowest_bar(flat, {**curve, "pairs": [900, 800, 200]}, 0.01) is None
+
+
+def test_check_shows_the_number_that_a_wish_became(
+    baseline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("gate.commands.check.probes", lambda *_: ())
+    file = tmp_path / "gate.yaml"
+    file.write_text(
+        "cameras: [{name: door, url: 'virtual:'}]\nquality: {method: grafiqs}\n"
+        f"decide: {{min_quality: {{accept_rate: 0.75, baseline: '{baseline}'}}}}\n"
+    )
+    assert main(["check", "-c", str(file)]) == 0
+    assert "ok    camera door: min_quality 40, accepts 0.75 of visits" in capsys.readouterr().out
+    file.write_text(file.read_text().replace("0.75", "0.999").replace("door", "gate"))
+    assert main(["check", "-c", str(file)]) == 1
+    assert "nothing about camera 'gate'" in capsys.readouterr().err
+
+
+def test_a_running_gate_is_given_numbers_and_watches_its_drift(baseline: Path) -> None:
+    daemon = Daemon(config_of({"accept_rate": 0.75}, baseline=str(baseline)))
+    assert bars(daemon._config) == [40.0, 20.0]
+    assert daemon.observer.drift.values() == {"door": None, "desk": None}
+
+
+def test_a_gate_on_other_weights_does_not_start(baseline: Path) -> None:
+    class Rung:
+        method: Any = None
+
+    class Chain:
+        rungs = (Rung(),)
+
+    chain: Any = Chain()
+    thresholds = resolve(config_of(30, baseline=str(baseline)))
+    # A fallback scores, and its quality is calibrated too.
+    check_weights(thresholds, chain)
+    chain.rungs[0].method = MethodScores("grafiqs", np.zeros(1, np.float32), model="net@00000000")
+    with pytest.raises(ConfigError, match="this gate scores with grafiqs with net@00000000"):
+        check_weights(thresholds, chain)

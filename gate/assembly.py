@@ -13,6 +13,7 @@ import numpy as np
 import structlog
 
 from gate import __version__
+from gate.baseline import Baselines
 from gate.capture.backoff import Backoff
 from gate.capture.board import SlotBoard
 from gate.capture.camera import CameraThread, CaptureObserver
@@ -33,6 +34,7 @@ from gate.quality import load_method
 from gate.quality.calibration import CalibrationTable
 from gate.quality.device import resolve_device
 from gate.reasons import FallbackCause
+from gate.thresholds import Thresholds
 from gate.types import CROP_SIDE_PX, FloatArray, Image
 from gate.weights.zoo import Zoo
 
@@ -63,13 +65,16 @@ def build_observer(config: GateConfig, clock: Clock) -> Observer:
         fallback_causes=tuple(cause.value for cause in FallbackCause),
         methods=tuple(entry.method for entry in config.quality.chain),
     )
-    bars = sorted({config.rules_of(camera).min_quality for camera in config.cameras})
+    bars = sorted({config.rules_of(camera).quality_bar for camera in config.cameras})
     metrics = Metrics(expected=expected, quality_bars=bars)
     metrics.build(version=__version__, python=platform.python_version(), torch=version("torch"))
     observer = Observer(clock, metrics=metrics)
     observer.tally.know_methods(entry.method for entry in config.quality.chain)
     for camera in config.cameras:
         observer.add_camera(camera.name)
+        baseline = config.rules_of(camera).baseline
+        if baseline is not None:
+            observer.drift.watch(camera.name, Baselines.load(baseline).of(camera.name))
     return observer
 
 
@@ -131,7 +136,7 @@ def load_scorer(config: GateConfig, clock: Clock, report: "FallbackReport") -> "
 
     asked = section.second_opinion
     rules = [config.rules_of(camera) for camera in config.cameras]
-    bars = {bar for rule in rules for bar in (rule.min_quality, rule.keep_quality) if bar is not None}
+    bars = {bar for rule in rules for bar in (rule.quality_bar, rule.keep_quality) if bar is not None}
     scorer = FallbackMethod(
         [Rung(entry.method, load, device=device, clock=clock) for entry, load in _loaders(config)],
         clock=clock,
@@ -141,6 +146,15 @@ def load_scorer(config: GateConfig, clock: Clock, report: "FallbackReport") -> "
     )
     scorer.start()
     return scorer
+
+
+def check_weights(thresholds: Thresholds, scorer: "FallbackMethod") -> None:
+    """Refuse bars and baselines of other weights than those of the wanted method. Raises `ConfigError`.
+
+    While a fallback scores in its place there is nothing to compare; its quality is calibrated too.
+    """
+    if thresholds.pairings and (wanted := scorer.rungs[0].method) is not None:
+        thresholds.check(wanted.name, wanted.model)
 
 
 def _loaders(config: GateConfig) -> "Iterator[tuple[FallbackConfig, Load]]":

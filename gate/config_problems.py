@@ -21,7 +21,8 @@ def causes(problems: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def explain(problem: dict[str, Any], model: type[BaseModel]) -> str:
     """One line for one entry of pydantic's `ValidationError.errors()` of `model`: the key, and the broken rule."""
-    location = problem["loc"]
+    # The forms that a value may have are in brackets there; they are no keys.
+    location = tuple(part for part in problem["loc"] if not str(part).startswith("("))
     key = ".".join(str(part) for part in location) or "file"
     if problem["type"] == "extra_forbidden":
         known = _keys_beside(location, model)
@@ -34,15 +35,18 @@ def explain(problem: dict[str, Any], model: type[BaseModel]) -> str:
 
 def _keys_beside(location: tuple[int | str, ...], model: type[BaseModel]) -> list[str]:
     """The keys that are known where the last part of `location` was found."""
+    models = [model]
     for part in location[:-1]:
         if isinstance(part, int):
             continue
-        annotation = model.model_fields[part].annotation
-        inner = [a for a in (annotation, *getattr(annotation, "__args__", ())) if _is_model(a)]
-        if not inner:
-            return []
-        model = inner[0]
-    return list(model.model_fields)
+        annotations = [known.model_fields[part].annotation for known in models if part in known.model_fields]
+        models = [form for annotation in annotations for form in _forms(annotation) if _is_model(form)]
+    return [key for known in models for key in known.model_fields]
+
+
+def _forms(annotation: Any) -> list[Any]:
+    """What an annotation may stand for, without what was said about it."""
+    return [getattr(form, "__origin__", form) for form in (annotation, *getattr(annotation, "__args__", ()))]
 
 
 def _is_model(candidate: Any) -> bool:

@@ -3,11 +3,13 @@
 `gate.config` offers these names too.
 """
 
+from pathlib import Path
 from typing import Any
 
 from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, model_serializer, model_validator
 from pydantic.config import JsonDict
 
+from gate.config_bars import QualityBar
 from gate.config_section import Section
 
 
@@ -79,8 +81,15 @@ class DecideKeys(Section):
     and half of the hands and heads in front of a face, and takes 2 % of uncovered faces for covered, up to 10 % where
     the picture has no colour."""
 
-    min_quality: float = Field(default=30.0, ge=0, le=100)
-    """Faces of lower calibrated quality are rejected as `low_quality`."""
+    min_quality: QualityBar = 30.0
+    """Faces of lower calibrated quality are rejected as `low_quality`. A number; or `{accept_rate: 0.9}`, the highest
+    bar that accepts this share of the visits in `baseline`; or `{fnmr_at: {fmr: 1e-3, target: 0.01}, evaluation:
+    FILE}`, the lowest bar at which a recognizer's false non-matches are at most the target, from the `results.json` of
+    `gate evaluate`."""
+
+    baseline: Path | None = None
+    """`baseline.json` of `gate tune`: what `accept_rate` and the drift of a camera's quality are held against; null
+    watches no drift."""
 
     keep_quality: float | None = Field(default=None, ge=0, le=100)
     """Once a face of a visit has reached `min_quality`, its faces down to this quality are accepted too, so that a
@@ -127,6 +136,13 @@ class DecideKeys(Section):
 class DecideConfig(DecideKeys):
     """The bars a face must pass, and when a visit is published."""
 
+    @property
+    def quality_bar(self) -> float:
+        """`min_quality` as a number. Raises `ValueError` where it is a wish that nobody has resolved yet."""
+        if isinstance(self.min_quality, (int, float)):
+            return self.min_quality
+        raise ValueError("min_quality is no number before gate.thresholds.resolve has made one of it")
+
     @model_validator(mode="after")
     def _something_is_published(self) -> "DecideConfig":
         if not (self.on_enter or self.on_exit or self.on_improve_by is not None or self.deadline_s is not None):
@@ -153,9 +169,10 @@ class DecideConfig(DecideKeys):
 
     @model_validator(mode="after")
     def _the_low_bar_is_not_the_high_one(self) -> "DecideConfig":
-        if self.keep_quality is not None and self.keep_quality > self.min_quality:
+        high = self.min_quality
+        if self.keep_quality is not None and isinstance(high, (int, float)) and self.keep_quality > high:
             raise ValueError(
-                f"keep_quality {self.keep_quality:g} must not be above min_quality {self.min_quality:g}; "
+                f"keep_quality {self.keep_quality:g} must not be above min_quality {high:g}; "
                 "lower it, or remove it for a single bar"
             )
         return self

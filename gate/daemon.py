@@ -20,6 +20,7 @@ from gate.assembly import (
     build_observer,
     build_sink,
     check_cameras,
+    check_weights,
     load_detector,
     load_duplicate_books,
     load_scorer,
@@ -47,6 +48,7 @@ from gate.publish.ulid import UlidFactory
 from gate.publish.waiting import DropReason
 from gate.reasons import FallbackCause
 from gate.summary import SummaryFile
+from gate.thresholds import resolve
 
 log = structlog.get_logger(__name__)
 
@@ -87,7 +89,8 @@ class Daemon:
         summary: Path | None = None,
         clock: Clock | None = None,
     ) -> None:
-        self._config = config
+        self._thresholds = resolve(config)
+        config = self._config = self._thresholds.config
         self._until_eof = until_eof
         self._summary = None if summary is None else SummaryFile(summary)
         self._clock = clock or SystemClock()
@@ -177,6 +180,7 @@ class Daemon:
             log.info("listening", address=self.http_address)
         detector = load_detector(config)
         scorer = load_scorer(config, self._clock, self.observer.pipeline)
+        check_weights(self._thresholds, scorer)
         self.observer.pipeline.method_active(scorer.name)
         sink = build_sink(config, redis_address(config, self._resources), self._clock)
         publisher = Publisher(

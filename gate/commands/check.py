@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gate.config import CameraConfig, GateConfig
     from gate.quality import QualityMethod
     from gate.quality.rung import Rung
+    from gate.thresholds import Thresholds
 
 
 def add_arguments(commands: Subparsers) -> None:
@@ -28,13 +29,17 @@ def add_arguments(commands: Subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print one line a probe: what was tried, and what was found or what to do; exit code 1 on any fault."""
     from gate.observe.logging import configure
+    from gate.thresholds import resolve
 
     # What libraries log while they are probed is not the answer; the lines below are.
     configure("error", "console")
-    config = config_of(args)
+    thresholds = resolve(config_of(args))
+    config = thresholds.config
     print(f"ok    config: {len(config.cameras)} camera(s)")
+    for found in thresholds.resolved:
+        print(f"ok    camera {found.camera}: min_quality {found.quality:g}, {found.why}")
     faults = 0
-    for name, probe in probes(config):
+    for name, probe in probes(config, thresholds):
         verdict, words = _try(probe)
         faults += verdict == "FAULT"
         print(f"{verdict:5} {name}: {words}", flush=True)
@@ -57,11 +62,11 @@ def _place(error: Exception) -> str:
     return f"{Path(last.filename).name}:{last.lineno}"
 
 
-def probes(config: "GateConfig") -> Iterator[tuple[str, Callable[[], str]]]:
+def probes(config: "GateConfig", thresholds: "Thresholds | None" = None) -> Iterator[tuple[str, Callable[[], str]]]:
     """What is probed, in the order of the fix: libraries, weights, Redis, port, cameras."""
     yield "device", partial(_device, config)
     yield "detector", partial(_detector, config)
-    methods = _Methods(config)
+    methods = _Methods(config, thresholds)
     yield "method", methods.wanted
     for place in range(1, len(methods.rungs)):
         yield f"fallback {methods.rungs[place].name}", partial(methods.fallback, place)
@@ -88,12 +93,13 @@ def _detector(config: "GateConfig") -> str:
 class _Methods:
     """The chain of quality methods, loaded by the first probe and looked at by the others."""
 
-    def __init__(self, config: "GateConfig") -> None:
+    def __init__(self, config: "GateConfig", thresholds: "Thresholds | None") -> None:
         self._config = config
+        self._thresholds = thresholds
         self.rungs: tuple[Rung, ...] = ()
 
     def wanted(self) -> str:
-        from gate.assembly import build_observer, load_scorer
+        from gate.assembly import build_observer, check_weights, load_scorer
         from gate.clock import SystemClock
 
         clock = SystemClock()
@@ -102,6 +108,8 @@ class _Methods:
         first = self.rungs[0]
         if first.method is None:
             raise WeightsError(f"{_trouble(first)}; until then {scorer.name} scores in place of {first.name}")
+        if self._thresholds is not None:
+            check_weights(self._thresholds, scorer)
         return _in_order(first.method)
 
     def fallback(self, place: int) -> str:

@@ -22,6 +22,13 @@ def add_arguments(commands: Subparsers) -> None:
 
 def add_source_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what says which configuration is meant: `-c`, or `--source` and a few overrides."""
+    add_camera_arguments(parser)
+    parser.add_argument("--redis", metavar="URL", help="overrides redis.url; without -c the default is embedded:")
+    parser.add_argument("--port", type=int, metavar="N", help="overrides http.port")
+
+
+def add_camera_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what says which cameras are watched and how their faces are scored."""
     parser.add_argument("-c", "--config", type=Path, metavar="FILE", help="configuration (YAML)")
     parser.add_argument(
         "--source",
@@ -30,9 +37,7 @@ def add_source_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="URL",
         help="without -c: rtsp://…, http://…, a file, webcam:0 or virtual: (repeatable; default webcam:0)",
     )
-    parser.add_argument("--redis", metavar="URL", help="overrides redis.url; without -c the default is embedded:")
     parser.add_argument("--method", metavar="NAME", help="overrides quality.method")
-    parser.add_argument("--port", type=int, metavar="N", help="overrides http.port")
     parser.add_argument(
         "--fast", action="store_true", help="--source files and virtual: as fast as possible, dropping no frame"
     )

@@ -66,7 +66,7 @@ def quality_reasons(bars: DecideConfig, quality: float, *, passed_before: bool =
         quality: 0..100; not-a-number is low.
         passed_before: Whether a face of its visit has reached `min_quality`: from then on `keep_quality` is enough.
     """
-    bar = bars.min_quality
+    bar = bars.quality_bar
     if passed_before and bars.keep_quality is not None:
         bar = bars.keep_quality
     return [] if math.isfinite(quality) and quality >= bar else [Reason.LOW_QUALITY]

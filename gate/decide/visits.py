@@ -102,6 +102,11 @@ class VisitBook:
         visit = self._open.get(track)
         return visit is not None and visit.passed
 
+    def visit_of(self, track: int) -> str | None:
+        """The ULID of the track's open visit, None without one."""
+        visit = self._open.get(track)
+        return None if visit is None else visit.visit
+
     def has_published(self, track: int) -> bool:
         """Whether a face of the track's visit has been published."""
         visit = self._open.get(track)
@@ -113,7 +118,7 @@ class VisitBook:
         `at_s` is the camera's time; default is when the frame was decoded.
         """
         at_s = face.sighting.captured_s if at_s is None else at_s
-        visit = self._visit_of(face, at_s)
+        visit = self._entered(face, at_s)
         visit.faces += 1
         visit.last_ms = face.sighting.captured_ms
         visit.box_xywh = face.tracked.face.box_xywh
@@ -168,7 +173,7 @@ class VisitBook:
         self._waiting, self._open = [], {}
         return [item for visit in visits for item in self._closed(visit, math.nan, visit.first_s)]
 
-    def _visit_of(self, face: ScoredFace, at_s: float) -> _OpenVisit:
+    def _entered(self, face: ScoredFace, at_s: float) -> _OpenVisit:
         track = face.tracked.track
         if track not in self._open:
             self._open[track] = self._continued(face, at_s) or self._started(face, at_s)

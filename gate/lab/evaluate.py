@@ -149,6 +149,7 @@ def _method(method: MethodScores, judged: MethodCurves) -> MethodResult:
         statistics=score_statistics(method.scores),
         curves=judged.curves,
         det=judged.det,
+        kept=judged.kept,
     )
 
 

@@ -7,7 +7,7 @@ that are not finite become null, and null becomes NaN where a number is expected
 
 import math
 from collections.abc import Mapping
-from dataclasses import Field, fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -32,9 +32,13 @@ def _is_kept(entry: "Field[Any]") -> bool:
 
 
 def typed(kind: type[T], data: Mapping[str, Any]) -> T:
-    """A dataclass from what `plain` made of it; raises KeyError or TypeError for anything else."""
+    """A dataclass from what `plain` made of it; raises KeyError or TypeError for anything else.
+
+    A field that has a default may be missing: the file is older than the field.
+    """
     hints = get_type_hints(kind)
-    wanted = [f.name for f in fields(kind) if _is_kept(f)]  # type: ignore[arg-type] # only called with dataclasses
+    known = [f for f in fields(kind) if _is_kept(f)]  # type: ignore[arg-type] # only called with dataclasses
+    wanted = [f.name for f in known if f.name in data or f.default is MISSING]
     return kind(**{name: _value(hints[name], data[name]) for name in wanted})
 
 

@@ -211,6 +211,23 @@ class DetCurve:
 
 
 @dataclass(frozen=True, slots=True)
+class KeptCurve:
+    """False non-matches among images that reach a score: from it a quality bar can be chosen by its outcome."""
+
+    fmr_target: float
+    """As in `Curve`; the threshold is set with nothing discarded, as that of a recognizer in service is."""
+
+    scores: tuple[float, ...]
+    """Ascending: images with a lower score are discarded."""
+
+    fnmr: tuple[float, ...]
+    """Error rate among the genuine pairs that are left; same length."""
+
+    pairs: tuple[int, ...]
+    """Genuine pairs that are left; same length."""
+
+
+@dataclass(frozen=True, slots=True)
 class MethodResult:
     """Everything about one quality method."""
 
@@ -238,6 +255,9 @@ class MethodResult:
 
     det: tuple[DetCurve, ...]
     """With the largest fractions last; the first is without discards."""
+
+    kept: tuple[KeptCurve, ...] = ()
+    """One for each FMR target; empty without a recognizer, and in files of a gate that did not write it."""
 
     def curve(self, mode: Mode, error: ErrorKind, fmr_target: float) -> Curve:
         """The curve of one rule, kind and operating point.

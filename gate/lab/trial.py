@@ -1,5 +1,6 @@
 """One recognizer on one set of pairs: thresholds, errors, and every curve that a method's scores then give."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,7 @@ from gate.lab.curves import (
     DoubleArray,
     StepCurve,
     dense_ranks,
+    kept_by_rank,
     linear_area,
     pair_ranks,
     step_area,
@@ -21,7 +23,7 @@ from gate.lab.curves import (
 from gate.lab.det import det_curve
 from gate.lab.modes import CRFIQA_LIMIT, ImpostorOrder, arccos_distance, beyond_edc_curve, crfiqa_curve
 from gate.lab.pairs import Comparisons
-from gate.lab.results import FEW_ERRORS, Curve, DetCurve, ErrorKind, IndexArray, Mode, Pauc
+from gate.lab.results import FEW_ERRORS, Curve, DetCurve, ErrorKind, IndexArray, KeptCurve, Mode, Pauc
 from gate.types import FloatArray
 
 MODES: tuple[Mode, ...] = ("iso", "crfiqa", "beyond-edc")
@@ -70,6 +72,8 @@ class MethodCurves:
     det: tuple[DetCurve, ...]
     iso_areas: DoubleArray | None
     """Normalised pAUC of the ISO FNMR curves in each replicate, (F, L, B); None without a bootstrap."""
+
+    kept: tuple[KeptCurve, ...] = ()
 
 
 class Trial:
@@ -140,7 +144,13 @@ class Trial:
             det_curve(share, ranks, (genuine, self._genuine.similarity), impostor, self._order)
             for share in self._settings.det_discards
         )
-        return MethodCurves(tuple(curves), det, iso_areas)
+        return MethodCurves(tuple(curves), det, iso_areas, tuple(self._kept(scores, genuine, n_ranks)))
+
+    def _kept(self, scores: FloatArray, genuine: IndexArray, n_ranks: int) -> Iterator[KeptCurve]:
+        values = np.unique(scores)
+        for place, target in enumerate(self._settings.fmr_targets):
+            ranks, fnmr, pairs = kept_by_rank(genuine, self._missed(place), n_ranks)
+            yield KeptCurve(target, tuple(values[ranks].tolist()), tuple(fnmr.tolist()), tuple(pairs.tolist()))
 
     def _iso(self, genuine: IndexArray, impostor: IndexArray, n_ranks: int, areas: DoubleArray | None) -> list[Curve]:
         fmr_areas = self._bootstrap.fmr_areas(impostor, n_ranks) if self._bootstrap else None

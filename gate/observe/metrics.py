@@ -6,7 +6,7 @@ thread that outlives its camera still reports is not recorded, so a removed came
 
 import math
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
@@ -114,6 +114,7 @@ class Metrics:
         self._fallback_causes = _Words(expected.fallback_causes)
         self._methods = _Words(expected.methods)
         self._method: str | None = None
+        self._refresh: Callable[[], None] = lambda: None
         self._metrics = {spec.name.removeprefix(PREFIX): self._create(spec) for spec in self.table}
         self._per_camera = {spec.name.removeprefix(PREFIX) for spec in self.table if spec.per_camera}
         ProcessCollector(registry=self.registry)
@@ -197,6 +198,22 @@ class Metrics:
             method = self._methods.close(method)
         self._observe("quality", quality, camera, method)
 
+    def quality_drift(self, camera: str, drift: float | None) -> None:
+        """How far the quality has drifted from the baseline; None takes the series away."""
+        if drift is not None:
+            self._set("quality_drift", drift, camera)
+            return
+        series = ("quality_drift", (camera,))
+        with self._lock:
+            written = self._cameras.get(camera, set())
+            if series in written:
+                written.remove(series)
+                self._metrics["quality_drift"].remove(camera)
+
+    def before_render(self, refresh: Callable[[], None]) -> None:
+        """Call this before every scrape: what changes with time alone is brought up to date."""
+        self._refresh = refresh
+
     def visit(self, camera: str, result: VisitResult | str) -> None:
         """Count a visit that ended."""
         self._count("visits_total", camera, _RESULTS.get(result, OTHER))
@@ -261,6 +278,7 @@ class Metrics:
 
     def render(self, accept: str = "") -> tuple[bytes, str]:
         """The scrape and its content type; OpenMetrics when the `Accept` header asks for it."""
+        self._refresh()
         view = _WithoutCreated(self.registry)
         if "application/openmetrics-text" in accept:
             scrape: bytes = render_openmetrics(view)  # type: ignore[no-untyped-call]

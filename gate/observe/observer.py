@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from gate import __version__
 from gate.clock import Clock
 from gate.observe.changes import Changes
+from gate.observe.drift import Drift
 from gate.observe.health import Health
 from gate.observe.logging import get_logger
 from gate.observe.metrics import Metrics
@@ -39,6 +40,7 @@ class Sinks:
     health: Health
     log: Log
     changes: Changes
+    drift: Drift
 
 
 class CaptureReport:
@@ -184,6 +186,7 @@ class PipelineReport:
         self._to.metrics.face(camera, accepted=accepted, reason=decisive)
         if quality is not None:
             self._to.metrics.quality(camera, method, quality)
+            self._to.drift.face(camera, method, quality)
         self._to.tally.face(camera, accepted=accepted, reason=decisive, quality=quality)
 
     def visit(self, camera: str, result: VisitResult | str) -> None:
@@ -269,7 +272,10 @@ class Observer:
         self.tally = Tally(clock)
         self.health = health or Health(clock)
         self._changes = Changes(clock)
-        sinks = Sinks(self.metrics, self.tally, self.health, log or get_logger("gate.observe"), self._changes)
+        self.drift = Drift(clock)
+        self.metrics.before_render(self._tell_drift)
+        log = log or get_logger("gate.observe")
+        sinks = Sinks(self.metrics, self.tally, self.health, log, self._changes, self.drift)
         self.capture = CaptureReport(sinks)
         self.publish = PublishReport(sinks)
         self.pipeline = PipelineReport(sinks)
@@ -285,7 +291,12 @@ class Observer:
         self.metrics.forget_camera(name)
         self.tally.forget_camera(name)
         self.health.forget_camera(name)
+        self.drift.forget_camera(name)
         self._changes.forget(f"camera {name}")
+
+    def _tell_drift(self) -> None:
+        for camera, drift in self.drift.values().items():
+            self.metrics.quality_drift(camera, drift)
 
     def status(self) -> dict[str, Any]:
         """What `/status` answers: the counts, and whether the gate is ready and why not."""

@@ -122,6 +122,13 @@ def design(quality_bars: Iterable[float] = (30.0,)) -> tuple[MetricSpec, ...]:
             *("camera", "method"),
             buckets=quality_buckets(quality_bars),
         ),
+        _row(
+            "quality_drift",
+            "gauge",
+            "Population stability index of the last hour's quality against the tuned baseline; absent without a "
+            "baseline or below 50 faces.",
+            "camera",
+        ),
         _row("visits_total", "counter", "Visits that ended, by result.", "camera", "result"),
         _row("published_total", "counter", "Events that Redis acknowledged, by type.", "camera", "type"),
         _row("publish_seconds", "histogram", "Time of one write to Redis.", buckets=_PUBLISH_S),

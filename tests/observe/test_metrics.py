@@ -41,6 +41,7 @@ def exercise(metrics: Metrics, camera: str) -> None:
     metrics.face(camera, accepted=True)
     metrics.method_active("serfiq")
     metrics.quality(camera, "serfiq", 61.0)
+    metrics.quality_drift(camera, 0.1)
     metrics.visit(camera, VisitResult.PUBLISHED)
     metrics.published(camera, "face", capture_to_publish_s=0.2, publish_s=0.002)
     metrics.spool(events=2, size_bytes=9000)

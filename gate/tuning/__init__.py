@@ -1,0 +1,1 @@
+"""Watches cameras without publishing, and proposes the bars that fit what was seen."""

@@ -124,7 +124,11 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("scripted")
 def test_the_command_writes_what_gate_takes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "gate.yaml"
-    wish = {"min_quality": {"accept_rate": 0.5, "baseline": "made-by-this-run.json"}, "min_sharpness": None, "min_contrast": None}
+    wish = {
+        "min_quality": {"accept_rate": 0.5, "baseline": "made-by-this-run.json"},
+        "min_sharpness": None,
+        "min_contrast": None,
+    }
     file.write_text(yaml.safe_dump({"cameras": [VIRTUAL], "decide": wish, "quality": {"method": "serfiq"}}))
     out = tmp_path / "out"
     assert main(["tune", "-c", str(file), "--until-eof", "--accept-rate", "0.5", "-o", str(out)]) == 0

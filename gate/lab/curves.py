@@ -108,31 +108,6 @@ def curve_of_counts(discarded: CountArray, pairs: CountArray, wrong: CountArray)
     return StepCurve(discarded_before[steps] / discarded.sum(), wrong_left[steps] / left[steps])
 
 
-def kept_by_rank(
-    ranks: IndexArray, errors: BoolArray, n_ranks: int, resolution: int = 1000
-) -> tuple[IndexArray, DoubleArray, CountArray]:
-    """What is left when images below a rank are discarded: the error rate, rank by rank.
-
-    Args:
-        ranks: (P,) int32 ranks of the genuine pairs.
-        errors: (P,) True where the pair is decided wrongly at the fixed threshold.
-        n_ranks: how many ranks the images have.
-        resolution: about how many ranks to tell at most, equally far apart in pairs left.
-
-    Returns:
-        (K,) ascending ranks, (K,) error rates and (K,) pairs among those
-        of this rank or above.
-    """
-    pairs = np.bincount(ranks, minlength=n_ranks)
-    wrong = np.bincount(ranks[errors], minlength=n_ranks)
-    left, wrong_left = pairs.sum() - _before(pairs), wrong.sum() - _before(wrong)
-    places = np.flatnonzero(pairs > 0)
-    if len(places) > resolution:
-        steps = left[places] * resolution // left[0]
-        places = places[np.append(True, np.diff(steps) != 0)]
-    return places.astype(np.int32), wrong_left[places] / left[places], left[places]
-
-
 def _before(counts: CountArray) -> CountArray:
     return np.cumsum(counts) - counts
 

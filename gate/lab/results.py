@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from gate.errors import GateError
 from gate.lab.jsonform import plain, typed
+from gate.lab.kept import KeptCurve
 from gate.types import FloatArray
 
 Mode: TypeAlias = Literal["iso", "crfiqa", "beyond-edc"]
@@ -208,23 +209,6 @@ class DetCurve:
 
     fnmr: tuple[float, ...]
     """Descending; same length."""
-
-
-@dataclass(frozen=True, slots=True)
-class KeptCurve:
-    """False non-matches among images that reach a score: from it a quality bar can be chosen by its outcome."""
-
-    fmr_target: float
-    """As in `Curve`; the threshold is set with nothing discarded, as that of a recognizer in service is."""
-
-    scores: tuple[float, ...]
-    """Ascending: images with a lower score are discarded."""
-
-    fnmr: tuple[float, ...]
-    """Error rate among the genuine pairs that are left; same length."""
-
-    pairs: tuple[int, ...]
-    """Genuine pairs that are left; same length."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ from gate.lab.curves import (
     DoubleArray,
     StepCurve,
     dense_ranks,
-    kept_by_rank,
     linear_area,
     pair_ranks,
     step_area,
@@ -21,9 +20,10 @@ from gate.lab.curves import (
     threshold_at,
 )
 from gate.lab.det import det_curve
+from gate.lab.kept import KeptCurve, kept_by_rank
 from gate.lab.modes import CRFIQA_LIMIT, ImpostorOrder, arccos_distance, beyond_edc_curve, crfiqa_curve
 from gate.lab.pairs import Comparisons
-from gate.lab.results import FEW_ERRORS, Curve, DetCurve, ErrorKind, IndexArray, KeptCurve, Mode, Pauc
+from gate.lab.results import FEW_ERRORS, Curve, DetCurve, ErrorKind, IndexArray, Mode, Pauc
 from gate.types import FloatArray
 
 MODES: tuple[Mode, ...] = ("iso", "crfiqa", "beyond-edc")

@@ -12,7 +12,6 @@ from gate.lab.curves import (
     StepCurve,
     dense_ranks,
     ideal_area,
-    kept_by_rank,
     linear_area,
     pair_ranks,
     step_area,
@@ -237,26 +236,3 @@ def test_thinning_keeps_exact_points_and_moves_none_by_more_than_the_resolution(
     assert set(zip(few.x, few.y, strict=True)) <= set(zip(whole.x, whole.y, strict=True))
     assert np.max(np.diff(few.x)) <= 2 / 100
     assert thinned(few, 1000) is few
-
-
-def test_what_is_kept_is_counted_from_each_rank_that_loses_a_pair() -> None:
-    ranks = np.array([0, 0, 2, 2, 3], dtype=np.int32)
-    errors = np.array([True, False, True, False, False])
-    places, fnmr, pairs = kept_by_rank(ranks, errors, 5)
-    assert places.tolist() == [0, 2, 3]
-    assert fnmr.tolist() == pytest.approx([2 / 5, 1 / 3, 0.0])
-    assert pairs.tolist() == [5, 3, 1]
-
-
-def test_a_long_list_of_what_is_kept_is_thinned_to_exact_points() -> None:
-    random = np.random.default_rng(0)
-    ranks = random.integers(0, 5000, 20_000).astype(np.int32)
-    errors = random.random(20_000) < 0.1
-    places, fnmr, pairs = kept_by_rank(ranks, errors, 5000, resolution=100)
-    assert 90 <= len(places) <= 102
-    assert pairs[0] == 20_000
-    assert all(-np.diff(pairs) <= 2 * 20_000 / 100)
-    for place, rate, left in zip(places.tolist(), fnmr.tolist(), pairs.tolist(), strict=True):
-        kept = ranks >= place
-        assert left == np.count_nonzero(kept)
-        assert rate == pytest.approx(errors[kept].mean())

@@ -145,7 +145,9 @@ def test_what_could_not_be_scored_is_low_and_said() -> None:
 
 
 def config_of(**decide: Any) -> GateConfig:
-    return build_config({"cameras": [{"name": "door", "url": "virtual:", "decide": decide}]})
+    # As the records say that they were scored.
+    camera = {"name": "door", "url": "virtual:", "decide": decide}
+    return build_config({"cameras": [camera], "quality": {"method": "serfiq"}})
 
 
 def test_the_files_are_accepted_by_gate_and_hold_no_picture(tmp_path: Path) -> None:

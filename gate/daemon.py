@@ -52,6 +52,9 @@ log = structlog.get_logger(__name__)
 STEP_TIMEOUT_S = 0.2
 """How often the engine looks up when no camera gives a frame."""
 
+SIGNAL_POLL_S = 0.2
+"""How often a running gate looks whether a signal came."""
+
 DRAIN_TIMEOUT_S = 10.0
 """How long a stopping gate waits for Redis to take what was accepted."""
 
@@ -125,7 +128,9 @@ class Daemon:
                 signal.signal(signal.SIGHUP, lambda *_: self._reloader.ask())
             self.start()
             self._starting = False
-            self._stop.wait()
+            # Not for ever: of two signals at a time the kernel may give one to another thread, which wakes nobody.
+            while not self._signalled and not self._stop.wait(SIGNAL_POLL_S):
+                pass
         except _StoppedWhileStartingError:
             log.info("stopped_while_starting")
         finally:
@@ -324,8 +329,8 @@ class Daemon:
         if self._signalled:
             # Asked twice: the person means it. What was not delivered yet is lost.
             os._exit(128 + number)
+        # The event is left to `run`: setting it here would hang where the signal came while its lock is held.
         self._signalled = True
-        self._stop.set()
         if self._starting:
             raise _StoppedWhileStartingError
 

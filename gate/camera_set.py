@@ -103,6 +103,8 @@ class CameraSet:
         def wait() -> None:
             may_begin.wait()
             _join(former)
+            # Once: a camera that is changed again and again must not keep all its predecessors in memory.
+            former.clear()
 
         thread = build_camera_thread(camera, self._board, self._clock, reports, stop, before_open=wait)
         return Line(camera.name, thread, reports, may_begin)
@@ -186,4 +188,4 @@ class _Reports:
 
 def _join(lines: Sequence[Line]) -> None:
     for line in lines:
-        line.thread.join(JOIN_TIMEOUT_S)
+        line.thread.join(JOIN_TIMEOUT_S / len(lines))

@@ -2,7 +2,7 @@
 
 import platform
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -13,20 +13,24 @@ import numpy as np
 import structlog
 
 from gate import __version__
-from gate.baseline import Baselines
+from gate.baseline import Baseline, Baselines
 from gate.capture.backoff import Backoff
 from gate.capture.board import SlotBoard
 from gate.capture.camera import CameraThread, CaptureObserver
 from gate.capture.causes import Cause
 from gate.capture.factory import open_source_for
+from gate.capture.source import FrameSource
 from gate.clock import Clock
 from gate.config import CameraConfig, FallbackConfig, GateConfig, RedisConfig
-from gate.decide.duplicates import DuplicateBook
+from gate.decide.duplicates import DuplicateBook, Embed
+from gate.decide.visits import VisitBook
 from gate.errors import CaptureError, ConfigError
 from gate.faces.build import DEFAULT_WEIGHTS, build_detector
 from gate.faces.detector import Detector
+from gate.faces.tracker import Tracker
 from gate.observe.metrics import Expected, Metrics
 from gate.observe.observer import Observer
+from gate.pipeline_parts import CameraState
 from gate.publish.embedded import EmbeddedRedis
 from gate.publish.redis_sink import RedisSink
 from gate.publish.waiting import DropReason
@@ -72,10 +76,14 @@ def build_observer(config: GateConfig, clock: Clock) -> Observer:
     observer.tally.know_methods(entry.method for entry in config.quality.chain)
     for camera in config.cameras:
         observer.add_camera(camera.name)
-        baseline = config.rules_of(camera).baseline
-        if baseline is not None:
-            observer.drift.watch(camera.name, Baselines.load(baseline).of(camera.name))
+    observer.drift.follow(load_baselines(config))
     return observer
+
+
+def load_baselines(config: GateConfig) -> dict[str, Baseline]:
+    """The baseline of each camera that has one. Raises `ConfigError`."""
+    files = {camera.name: config.rules_of(camera).baseline for camera in config.cameras}
+    return {name: Baselines.load(file).of(name) for name, file in files.items() if file is not None}
 
 
 def open_zoo(config: GateConfig) -> Zoo:
@@ -135,13 +143,12 @@ def load_scorer(config: GateConfig, clock: Clock, report: "FallbackReport") -> "
     from gate.quality.rung import Rung
 
     asked = section.second_opinion
-    rules = [config.rules_of(camera) for camera in config.cameras]
-    bars = {bar for rule in rules for bar in (rule.quality_bar, rule.keep_quality) if bar is not None}
+    bars = quality_bars(config)
     scorer = FallbackMethod(
         [Rung(entry.method, load, device=device, clock=clock) for entry, load in _loaders(config)],
         clock=clock,
         report=report,
-        second_opinion=None if asked is None else SecondOpinion(tuple(bars), asked.within, asked.budget_ms_per_s),
+        second_opinion=None if asked is None else SecondOpinion(bars, asked.within, asked.budget_ms_per_s),
         max_batch=section.max_batch,
     )
     scorer.start()
@@ -155,6 +162,12 @@ def check_weights(thresholds: Thresholds, scorer: "FallbackMethod") -> None:
     """
     if thresholds.pairings and (wanted := scorer.rungs[0].method) is not None:
         thresholds.check(wanted.name, wanted.model)
+
+
+def quality_bars(config: GateConfig) -> tuple[float, ...]:
+    """Every bar that decides about the quality of a face of some camera, 0..100, ascending."""
+    rules = [config.rules_of(camera) for camera in config.cameras]
+    return tuple(sorted({bar for rule in rules for bar in (rule.quality_bar, rule.keep_quality) if bar is not None}))
 
 
 def _loaders(config: GateConfig) -> "Iterator[tuple[FallbackConfig, Load]]":
@@ -195,12 +208,26 @@ COMPARING_BACKBONE = "facexzoo-mobilefacenet"
 """Network whose embeddings tell duplicates: it recognizes, which a network trained for quality does less well."""
 
 
-def load_duplicate_books(config: GateConfig) -> dict[str, DuplicateBook]:
-    """One book for each group of cameras that looks for duplicates, none where nobody does. Raises `GateError`."""
+def load_duplicate_books(config: GateConfig, known: Mapping[str, DuplicateBook]) -> dict[str, DuplicateBook]:
+    """One book for each group of cameras that looks for duplicates, none where nobody does.
+
+    Args:
+        config: what is wanted.
+        known: books that are in use; those of groups that go on are kept, and their network serves new groups too.
+
+    Raises:
+        GateError: the network cannot be used.
+    """
     rules = [config.rules_of(camera) for camera in config.cameras]
-    groups = {rule.duplicate_group for rule in rules if rule.duplicate_s is not None}
+    groups = sorted({rule.duplicate_group for rule in rules if rule.duplicate_s is not None})
     if not groups:
         return {}
+    embed = next((book.embed for book in known.values()), None) or _load_embed(config)
+    return {group: known[group] if group in known else DuplicateBook(embed) for group in groups}
+
+
+def _load_embed(config: GateConfig) -> Embed:
+    """The network that tells duplicates. Raises `GateError`."""
     device = resolve_device(config.quality.device)
     import torch
 
@@ -215,7 +242,7 @@ def load_duplicate_books(config: GateConfig) -> dict[str, DuplicateBook]:
             embeddings: FloatArray = backbone.embed(inputs).float().cpu().numpy()
         return embeddings
 
-    return {group: DuplicateBook(embed) for group in sorted(groups)}
+    return embed
 
 
 def rhythm_of(scorer: "QualityMethod", max_batch: int, clock: Clock) -> tuple[int, float]:
@@ -278,15 +305,49 @@ def check_cameras(config: GateConfig, clock: Clock) -> None:
 
 
 def build_camera_thread(
-    camera: CameraConfig, board: SlotBoard, clock: Clock, observer: CaptureObserver, stop: threading.Event
+    camera: CameraConfig,
+    board: SlotBoard,
+    clock: Clock,
+    observer: CaptureObserver,
+    stop: threading.Event,
+    *,
+    before_open: Callable[[], None] = lambda: None,
 ) -> CameraThread:
-    """The thread of one camera, not started."""
+    """The thread of one camera, not started; `before_open` may let every attempt to open it wait."""
+
+    def open_source() -> FrameSource:
+        before_open()
+        return open_source_for(camera, clock, stop, listen=camera.listen)
+
     return CameraThread(
         camera,
-        lambda: open_source_for(camera, clock, stop, listen=camera.listen),
+        open_source,
         board,
         clock=clock,
         observer=observer,
         backoff=Backoff(clock),
         stop=stop,
     )
+
+
+def build_camera_state(
+    config: GateConfig, camera: CameraConfig, new_id: Callable[[], str], books: Mapping[str, DuplicateBook]
+) -> CameraState:
+    """What the engine remembers of a camera that begins; `new_id` names its visits and events."""
+    rules = config.rules_of(camera)
+    return CameraState(
+        tracker=Tracker(min_iou=config.tracker.min_iou, max_gap_s=config.tracker.max_gap_s),
+        visits=VisitBook(camera.name, rules, new_id),
+        lossless=camera.pace == "fast",
+        rules=rules,
+        zones=camera.zones,
+        duplicates=duplicate_book(config, camera, books),
+    )
+
+
+def duplicate_book(
+    config: GateConfig, camera: CameraConfig, books: Mapping[str, DuplicateBook]
+) -> DuplicateBook | None:
+    """The book of a camera's group; None where the camera does not look for duplicates."""
+    rules = config.rules_of(camera)
+    return None if rules.duplicate_s is None else books[rules.duplicate_group]

@@ -319,7 +319,9 @@ def parse_config(text: str, *, where: str = "config") -> GateConfig:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f" line {mark.line + 1}" if mark is not None else ""
-        raise ConfigError(f"{where}{line}: not valid YAML: {getattr(error, 'problem', 'unreadable')}") from None
+        # An unquoted password that begins with *, & or ! is quoted as a name; the parser's own words are <…> or a sign.
+        problem = re.sub(r"(['\"])(?!<)[^'\"]{2,}\1", "…", getattr(error, "problem", None) or "unreadable")
+        raise ConfigError(f"{where}{line}: not valid YAML: {problem}") from None
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{where}: not valid YAML: {type(error).__name__}") from None
     if not isinstance(data, dict):

@@ -5,18 +5,16 @@ import platform
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import structlog
 
 from gate import __version__
 from gate.assembly import (
-    build_camera_thread,
+    build_camera_state,
     build_observer,
     build_sink,
     check_cameras,
@@ -27,26 +25,27 @@ from gate.assembly import (
     redis_address,
     rhythm_of,
 )
+from gate.camera_set import CameraSet
 from gate.capture.board import SlotBoard
-from gate.capture.camera import CameraThread
 from gate.capture.virtual import parse_virtual
 from gate.clock import Clock, SystemClock
 from gate.config import CameraConfig, GateConfig
-from gate.decide.duplicates import DuplicateBook
-from gate.decide.visits import Publication, VisitBook
-from gate.errors import ConfigError
-from gate.faces.tracker import Tracker
+from gate.config_change import ConfigChange
+from gate.decide.visits import Publication
+from gate.errors import ConfigError, GateError
+from gate.faces.detector import Detector
+from gate.live_config import LiveConfig, Parts
 from gate.observe.http import HttpServer
 from gate.observe.logging import configure
-from gate.observe.observer import CaptureReport
 from gate.observe.routes import build_routes
 from gate.outgoing import context_was_left_out, to_event, waits_since_s
 from gate.pipeline import Pipeline
-from gate.pipeline_parts import CameraState
 from gate.publish.publisher import Publisher
 from gate.publish.ulid import UlidFactory
 from gate.publish.waiting import DropReason
+from gate.quality.fallback import FallbackMethod
 from gate.reasons import FallbackCause
+from gate.reload import ConfigFile, Reloader
 from gate.summary import SummaryFile
 from gate.thresholds import resolve
 
@@ -55,11 +54,11 @@ log = structlog.get_logger(__name__)
 STEP_TIMEOUT_S = 0.2
 """How often the engine looks up when no camera gives a frame."""
 
+SIGNAL_POLL_S = 0.2
+"""How often a running gate looks whether a signal came."""
+
 DRAIN_TIMEOUT_S = 10.0
 """How long a stopping gate waits for Redis to take what was accepted."""
-
-JOIN_TIMEOUT_S = 2.0
-"""How long a stopping gate waits for its camera threads together; one that hangs in the network is left behind."""
 
 MAX_FAILURES_IN_A_ROW = 20
 """An engine that fails this often without one good step is broken for good: end, and let the supervisor restart."""
@@ -78,6 +77,7 @@ class Daemon:
         config: What to run.
         until_eof: End when every file source has ended.
         summary: Write the final counts here as JSON.
+        file: Where the configuration comes from; it is read again when it changes.
         clock: Time.
     """
 
@@ -87,6 +87,7 @@ class Daemon:
         *,
         until_eof: bool = False,
         summary: Path | None = None,
+        file: ConfigFile | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._thresholds = resolve(config)
@@ -101,13 +102,11 @@ class Daemon:
         self._signalled = False
         self._resources = ExitStack()
         self._board = SlotBoard()
-        self._cameras: list[CameraThread] = []
-        self._ended: set[str] = set()
-        self._unreadable: set[str] = set()
-        self._seen: set[str] = set()
-        self._engine: threading.Thread | None = None
+        self._live: LiveConfig | None = None
         self._http: HttpServer | None = None
         self.observer = build_observer(config, self._clock)
+        self._cameras = CameraSet(self._board, self._clock, self.observer.capture)
+        self._reloader = Reloader(file, self.change_to, self.observer.config)
 
     @property
     def http_address(self) -> str | None:
@@ -123,14 +122,18 @@ class Daemon:
         """Run until SIGINT or SIGTERM, or until the files end; returns the exit code."""
         configure(self._config.log.level, self._config.log.format)
         if self._until_eof:
-            self._check_that_files_end()
+            _check_that_files_end(self._config)
         self._starting = True
         try:
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, self._on_signal)
+            if hasattr(signal, "SIGHUP"):
+                signal.signal(signal.SIGHUP, lambda *_: self._reloader.ask())
             self.start()
             self._starting = False
-            self._stop.wait()
+            # Not for ever: of two signals at a time the kernel may give one to another thread, which wakes nobody.
+            while not self._signalled and not self._stop.wait(SIGNAL_POLL_S):
+                pass
         except _StoppedWhileStartingError:
             log.info("stopped_while_starting")
         finally:
@@ -158,6 +161,21 @@ class Daemon:
     def wait(self, timeout_s: float) -> bool:
         """Wait for the end of a started gate; True when it has been asked to end."""
         return self._stop.wait(timeout_s)
+
+    def change_to(self, config: GateConfig) -> ConfigChange:
+        """Put another configuration in force while the gate runs; cameras that do not differ in it run on.
+
+        Raises:
+            ConfigError: something differs that cannot change while the gate runs, or an address can never be opened.
+            GateError: weights that it needs cannot be had, or the gate does not run.
+
+        After an error the old configuration is in force, whole.
+        """
+        if self._live is None:
+            raise GateError("the gate does not run; its configuration cannot change")
+        if self._until_eof:
+            _check_that_files_end(config)
+        return self._live.change_to(config)
 
     def shut_down(self) -> None:
         """Stop the cameras, close every visit, deliver what was accepted, write the summary. Safe to call twice."""
@@ -193,17 +211,11 @@ class Daemon:
         on_exit(publisher.close)
         on_exit(self._drain, publisher)
         publisher.start()
-        pipeline = self._build_pipeline(detector, scorer, publisher)
-        on_exit(pipeline.finish)
-        report = _Files(self.observer.capture, self._unreadable, self._seen)
-        on_exit(self._leave_cameras)
-        for camera in config.cameras:
-            thread = build_camera_thread(camera, self._board, self._clock, report, self._stop)
-            thread.start()
-            self._cameras.append(thread)
-        self._engine = threading.Thread(target=self._turn, args=(pipeline,), name="engine", daemon=True)
-        self._engine.start()
-        on_exit(self._engine.join)
+        engine = self._build_engine(detector, scorer, publisher)
+        engine.start()
+        on_exit(engine.join)
+        on_exit(self._reloader.close)
+        self._reloader.start()
         self._running = True
         log.info(
             "running",
@@ -216,15 +228,15 @@ class Daemon:
             python=platform.python_version(),
         )
 
-    def _build_pipeline(self, detector: Any, scorer: Any, publisher: Publisher) -> Pipeline:
-        config = self._config
+    def _build_engine(self, detector: Detector, scorer: FallbackMethod, publisher: Publisher) -> threading.Thread:
+        """The engine's thread, not started, and the cameras, started."""
+        config, on_exit = self._config, self._resources.callback
         at_once, allowed_s = rhythm_of(scorer, config.quality.max_batch, self._clock)
         self.observer.pipeline.allow(allowed_s)
         new_id = UlidFactory(self._clock).new
-        books = load_duplicate_books(config)
-        states = {camera.name: self._state_of(camera, new_id, books) for camera in config.cameras}
-        return Pipeline(
-            cameras=states,
+        books = load_duplicate_books(config, {})
+        pipeline = Pipeline(
+            cameras={camera.name: build_camera_state(config, camera, new_id, books) for camera in config.cameras},
             board=self._board,
             detector=detector,
             scorer=scorer,
@@ -235,19 +247,12 @@ class Daemon:
             max_gap_s=config.tracker.max_gap_s,
             crops_at_once=at_once,
         )
-
-    def _state_of(
-        self, camera: CameraConfig, new_id: Callable[[], str], books: Mapping[str, DuplicateBook]
-    ) -> CameraState:
-        tracker, rules = self._config.tracker, self._config.rules_of(camera)
-        return CameraState(
-            tracker=Tracker(min_iou=tracker.min_iou, max_gap_s=tracker.max_gap_s),
-            visits=VisitBook(camera.name, rules, new_id),
-            lossless=camera.pace == "fast",
-            rules=rules,
-            zones=camera.zones,
-            duplicates=None if rules.duplicate_s is None else books[rules.duplicate_group],
-        )
+        on_exit(pipeline.finish)
+        on_exit(self._cameras.leave)
+        self._cameras.admit(self._cameras.start(config.cameras))
+        parts = Parts(self._cameras, pipeline, scorer, self.observer, new_id)
+        self._live = live = LiveConfig(config, books, parts, clock=self._clock, ends=self._stop)
+        return threading.Thread(target=self._turn, args=(pipeline, live), name="engine", daemon=True)
 
     def _publish(self, publisher: Publisher, publication: Publication) -> None:
         start_s = time.perf_counter()
@@ -263,14 +268,15 @@ class Daemon:
             self.observer.pipeline.fallback(FallbackCause.CONTEXT_LEFT_OUT)
         publisher.offer(event, since_s=waits_since_s(publication))
 
-    def _turn(self, pipeline: Pipeline) -> None:
+    def _turn(self, pipeline: Pipeline, live: LiveConfig) -> None:
         """The engine thread."""
         failures = 0
         try:
             while not self._stop.is_set():
                 self.observer.pipeline.alive()
+                live.apply_waiting()
                 # Asked first: what a camera that is over has left on the board is taken by the step that follows.
-                over = self._over()
+                over = self._cameras.over(unreadable_too=self._until_eof)
                 failures = 0 if self._step(pipeline) else failures + 1
                 if max(failures, pipeline.failures_in_a_row, pipeline.broken_in_a_row) >= MAX_FAILURES_IN_A_ROW:
                     log.error("giving_up", failures_in_a_row=MAX_FAILURES_IN_A_ROW)
@@ -293,33 +299,16 @@ class Daemon:
         self._failed = True
         self._stop.set()
 
-    def _over(self) -> set[str]:
-        """Files that have ended, and with `until_eof` those that cannot be read, as far as nobody knew yet."""
-        unreadable = self._unreadable if self._until_eof else ()
-        return {thread.camera for thread in self._cameras if thread.ended or thread.camera in unreadable} - self._ended
-
-    def _close_ended(self, pipeline: Pipeline, over: set[str]) -> None:
+    def _close_ended(self, pipeline: Pipeline, over: list[str]) -> None:
         """End the visits of files that are over; with `until_eof`, end the gate after the last of them."""
-        for camera in sorted(over):
+        for camera in over:
             pipeline.end_camera(camera)
-        self._ended |= over
-        if self._until_eof and len(self._ended) == len(self._cameras):
-            not_read = (self._ended - self._seen) | self._unreadable
+        if self._until_eof and self._cameras.all_over():
+            not_read = self._cameras.not_read()
             if not_read:
-                log.error("files_not_read", cameras=sorted(not_read))
+                log.error("files_not_read", cameras=not_read)
                 self._failed = True
             self._stop.set()
-
-    def _leave_cameras(self) -> None:
-        for camera in self._cameras:
-            camera.stop()
-        deadline_s = self._clock.monotonic_s() + JOIN_TIMEOUT_S
-        for camera in self._cameras:
-            camera.join(max(0.0, deadline_s - self._clock.monotonic_s()))
-        # Closed first: a camera that outlives the join must not leave a frame that nobody counts.
-        self._board.close()
-        for frame in self._board.take(0.0):
-            self.observer.capture.dropped(frame.camera, 1)
 
     def _drain(self, publisher: Publisher) -> None:
         left = publisher.drain(DRAIN_TIMEOUT_S)
@@ -340,40 +329,21 @@ class Daemon:
             log.exception("summary_not_written")
             self._failed = True
 
-    def _check_that_files_end(self) -> None:
-        endless = [camera.name for camera in self._config.cameras if not _has_an_end(camera)]
-        if endless:
-            names = ", ".join(endless)
-            raise ConfigError(f"--until-eof never ends with {names}: files without `loop` and virtual:?seconds=N do.")
-
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         if self._signalled:
             # Asked twice: the person means it. What was not delivered yet is lost.
             os._exit(128 + number)
+        # The event is left to `run`: setting it here would hang where the signal came while its lock is held.
         self._signalled = True
-        self._stop.set()
         if self._starting:
             raise _StoppedWhileStartingError
 
 
-class _Files:
-    """Passes a camera's reports on, and notes which files gave frames and which cannot be read."""
-
-    def __init__(self, report: CaptureReport, unreadable: set[str], seen: set[str]) -> None:
-        self._report = report
-        self._unreadable = unreadable
-        self._seen = seen
-        self.up, self.dropped, self.corrupt, self.ended = report.up, report.dropped, report.corrupt, report.ended
-
-    def frame(self, camera: str, captured_ms: int) -> None:
-        """There is at least one picture in it."""
-        self._seen.add(camera)
-        self._report.frame(camera, captured_ms)
-
-    def lost(self, camera: str, cause: str, message: str) -> None:
-        """The file could not be opened: a run to the end does not wait for it."""
-        self._report.lost(camera, cause, message)
-        self._unreadable.add(camera)
+def _check_that_files_end(config: GateConfig) -> None:
+    endless = [camera.name for camera in config.cameras if not _has_an_end(camera)]
+    if endless:
+        names = ", ".join(endless)
+        raise ConfigError(f"--until-eof never ends with {names}: files without `loop` and virtual:?seconds=N do.")
 
 
 def _has_an_end(camera: CameraConfig) -> bool:

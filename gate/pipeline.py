@@ -14,7 +14,9 @@ import numpy as np
 import structlog
 
 from gate.clock import Clock
+from gate.config import DecideConfig, ZonesConfig
 from gate.decide.bars import Circumstances, cheap_reasons, quality_reasons
+from gate.decide.duplicates import DuplicateBook
 from gate.decide.visits import Publication, VisitEnd
 from gate.decide.zones import in_zone
 from gate.faces.align import align
@@ -70,7 +72,7 @@ class Pipeline:
         max_gap_s: float = 1.5,
         crops_at_once: int = 32,
     ) -> None:
-        self._cameras = cameras
+        self._cameras = dict(cameras)
         self._board = board
         self._detector = detector
         self._scorer = scorer
@@ -128,6 +130,21 @@ class Pipeline:
         state.tracker.flush()
         state.approach.end_all()
         self._emit(state.visits.end_all())
+
+    def add_camera(self, camera: str, state: CameraState) -> None:
+        """Know a camera from now on. Between two steps, as every change of the cameras."""
+        self._cameras[camera] = state
+
+    def remove_camera(self, camera: str) -> None:
+        """Close the visits of a camera and know it no longer; the board must hold no frame of it at the next step."""
+        self.end_camera(camera)
+        del self._cameras[camera]
+
+    def change_camera(
+        self, camera: str, rules: DecideConfig, zones: ZonesConfig, duplicates: DuplicateBook | None
+    ) -> None:
+        """Judge a camera's faces by other rules from now on; its open visits go on."""
+        self._cameras[camera].change_rules(rules, zones, duplicates)
 
     def finish(self) -> None:
         """Close every visit: the gate stops, and the last visit is never lost."""

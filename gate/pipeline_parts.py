@@ -107,3 +107,10 @@ class CameraState:
 
     def __post_init__(self) -> None:
         self.approach = Approach(self.rules.direction_window_s)
+
+    def change_rules(self, rules: DecideConfig, zones: ZonesConfig, duplicates: DuplicateBook | None) -> None:
+        """From now on judge by other rules; open visits and tracks go on."""
+        if rules.direction_window_s != self.rules.direction_window_s:
+            self.approach = Approach(rules.direction_window_s)
+        self.rules, self.zones, self.duplicates = rules, zones, duplicates
+        self.visits.change_rules(rules)

@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 
 from gate.cli import EXIT_CODES
 from gate.config import DecideOverrides, GateConfig
+from gate.config_change import IN_PLACE, REASONS
 from gate.observe.table import DESIGN
 from gate.publish.event import FIELDS
 from gate.quality import methods
@@ -32,6 +33,7 @@ def document() -> str:
     parts = (
         "# Reference\n\nMade from the code by `make docs`; a test fails when the two differ.\n",
         configuration(),
+        reloads(),
         section("Exit codes", "`gate --help` prints this.", ("code", "meaning"), EXIT_CODES.items()),
         section("Reasons", "Why a face was rejected.", ("reason", "meaning"), ((r.value, r.meaning) for r in Reason)),
         metrics(),
@@ -60,6 +62,20 @@ def configuration() -> str:
     """Every key of the YAML file."""
     rows = ((f"`{key}`", default, text) for key, default, text in keys(GateConfig, ""))
     return section("Configuration", "One YAML file; unknown keys are refused.", ("key", "default", "meaning"), rows)
+
+
+def reloads() -> str:
+    """What of a changed file a running gate takes over."""
+    in_place = " and ".join(f"`{key}`" for key in sorted(IN_PLACE))
+    words = (
+        "`gate run -c FILE` reads the file again on SIGHUP, and when its content has changed and then stayed the same "
+        "for two seconds. New cameras are started, missing ones are stopped and their visits closed, those that are to "
+        f"be read in another way are restarted alone; the rest run on. {in_place}, the common `decide` included, and "
+        "`log.level` change in place: visits that are open go on. A file that is broken, or that differs in a key "
+        "below, is not taken over at all, and the log (`config_kept`), `facegate_config_reload_success`, `/readyz` and "
+        "`/status` say why. These ask for a restart:"
+    )
+    return section("Reload", words, ("key", "why"), ((f"`{key}`", why) for key, why in REASONS.items()))
 
 
 def keys(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str]]:

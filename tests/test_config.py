@@ -37,6 +37,15 @@ def test_every_broken_rule_is_one_line() -> None:
     assert all(line.startswith("gate.yaml: ") for line in lines)
 
 
+@pytest.mark.parametrize(
+    "password", ["*hunter2", "!hunter2 x", "!h!hunter2", "'hunter2", "%hunter2", "&hunter2 &hunter2"]
+)
+def test_what_is_not_yaml_is_refused_without_repeating_it(password: str) -> None:
+    with pytest.raises(ConfigError, match=r"gate\.yaml line \d: not valid YAML: ") as caught:
+        parse_config(f"redis:\n  url: {password}\n", where="gate.yaml")
+    assert "hunter2" not in str(caught.value)
+
+
 def test_a_camera_name_used_twice_is_refused() -> None:
     with pytest.raises(ConfigError, match="unique, used more than once: door"):
         build_config({"cameras": [MINIMAL["cameras"][0]] * 2})

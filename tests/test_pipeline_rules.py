@@ -89,3 +89,39 @@ def test_a_visit_that_has_passed_is_kept_down_to_the_low_bar(fake_clock: FakeClo
     assert gate.counts.reasons == {"low_quality": 2, "accepted": 2}
     gate.pipeline.finish()
     assert gate.ends[0].visit.accepted == 2
+
+
+def test_other_rules_hold_from_the_next_frame_on_and_the_visit_goes_on(fake_clock: FakeClock) -> None:
+    gate = Gate(fake_clock, rules=DecideConfig(approaching_only=True))
+
+    def look() -> None:
+        gate.script.show(a_face())
+        gate.step()
+        fake_clock.advance(0.1)
+
+    look()
+    state = gate.pipeline._cameras["door"]
+    approach = state.approach
+    gate.pipeline.change_camera("door", DecideConfig(min_quality=100), ZonesConfig(), None)
+    assert state.approach is approach
+    look()
+    gate.pipeline.change_camera("door", DecideConfig(), ZonesConfig(exclude=(LEFT_HALF,)), None)
+    look()
+    gate.pipeline.change_camera("door", DecideConfig(direction_window_s=3), ZonesConfig(), None)
+    assert state.approach is not approach
+    look()
+    assert gate.counts.reasons == {"accepted": 2, "low_quality": 1, "outside_zone": 1}
+    gate.pipeline.finish()
+    (end,) = gate.ends
+    assert (end.visit.faces, end.visit.accepted) == (4, 2)
+
+
+def test_a_removed_camera_closes_its_visits_and_another_s_go_on(fake_clock: FakeClock) -> None:
+    gate = Gate(fake_clock, "north", "south")
+    for camera in ("north", "south"):
+        gate.script.show(a_face(), camera=camera)
+    gate.step()
+    gate.pipeline.remove_camera("north")
+    assert [end.visit.camera for end in gate.ends] == ["north"]
+    gate.pipeline.finish()
+    assert [end.visit.camera for end in gate.ends] == ["north", "south"]

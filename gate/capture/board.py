@@ -22,10 +22,13 @@ class SlotBoard:
         self._turn = 0
         self._closed = False
 
-    def put(self, frame: Frame) -> bool:
-        """Leave a frame; True when this cost a frame: the older one in the slot or, after `close`, this one."""
+    def put(self, frame: Frame, stop: threading.Event | None = None) -> bool:
+        """Leave a frame; True when this cost a frame: the older one in the slot or, after `close` or `stop`, this one.
+
+        So nothing of a camera arrives any more once it was stopped and then removed.
+        """
         with self._changed:
-            if self._closed:
+            if self._closed or (stop is not None and stop.is_set()):
                 return True
             displaced = frame.camera in self._slots
             self._slots[frame.camera] = frame
@@ -37,7 +40,7 @@ class SlotBoard:
         with self._changed:
             while frame.camera in self._slots and not self._closed and not stop.is_set():
                 self._changed.wait(STOP_POLL_S)
-            if self._closed or frame.camera in self._slots:
+            if self._closed or stop.is_set():
                 return False
             self._slots[frame.camera] = frame
             self._changed.notify_all()

@@ -166,7 +166,7 @@ class CameraThread:
         elif self._config.pace == "fast":
             kept = self._board.put_wait(frame, self._stop)
         else:
-            kept = not self._board.put(frame)
+            kept = not self._board.put(frame, self._stop)
         if not kept:
             self._observer.dropped(self._name, 1)
 

@@ -1,6 +1,7 @@
 """`gate run`: the daemon."""
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,8 +47,11 @@ def add_camera_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run until a signal, or until the files end with `--until-eof`."""
     from gate.daemon import Daemon
+    from gate.reload import ConfigFile
 
-    return Daemon(config_of(args), until_eof=args.until_eof, summary=args.summary).run()
+    # Before the file is read: what is written to it from here on is news.
+    file = None if args.config is None else ConfigFile(args.config, partial(config_of, args))
+    return Daemon(config_of(args), until_eof=args.until_eof, summary=args.summary, file=file).run()
 
 
 def config_of(args: argparse.Namespace) -> "GateConfig":

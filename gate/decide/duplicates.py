@@ -30,7 +30,8 @@ class DuplicateBook:
     """What a group of cameras has published lately. Used by the engine's thread alone."""
 
     def __init__(self, embed: Embed) -> None:
-        self._embed = embed
+        self.embed = embed
+        """The network that compares."""
         self._memory: deque[_Memory] = deque(maxlen=MOST_REMEMBERED)
         self._last: tuple[Image, FloatArray] | None = None
 
@@ -69,7 +70,7 @@ class DuplicateBook:
     def _embedding(self, crop: Image) -> FloatArray:
         # A face is asked about and then remembered: one pass of the network is enough.
         if self._last is None or self._last[0] is not crop:
-            embedding = self._embed(crop[None])[0]
+            embedding = self.embed(crop[None])[0]
             length = float(np.linalg.norm(embedding))
             # An embedding that is no number is like nobody's.
             usable = np.isfinite(length) and length > 0

@@ -71,6 +71,9 @@ class _OpenVisit:
     passed: bool = False
     """Whether a face of the visit has been accepted."""
 
+    final: bool = False
+    """Whether its final face is out: under whatever rules it goes on, no other follows."""
+
     deadline_met: bool = False
     gone_s: float | None = None
     """When its track ended, while it waits to be continued."""
@@ -202,6 +205,8 @@ class VisitBook:
     def _is_due(self, visit: _OpenVisit, face: ScoredFace, at_s: float) -> bool:
         """Whether a face that was just accepted is published at once."""
         rules = self._rules
+        if visit.final:
+            return False
         if visit.published == 0:
             return rules.on_enter
         return (
@@ -215,7 +220,7 @@ class VisitBook:
     def _at_deadline(self, visit: _OpenVisit, at_s: float, triggered_s: float) -> list[Publication]:
         due = self._rules.deadline_s is not None and at_s - visit.first_s >= self._rules.deadline_s
         best = visit.shots.best
-        if not due or visit.deadline_met or best is None:
+        if not due or visit.deadline_met or visit.final or best is None:
             return []
         visit.deadline_met = True
         return [] if best is visit.shown else [self._publish(visit, best, triggered_s, at_s, final=False)]
@@ -223,7 +228,7 @@ class VisitBook:
     def _closed(self, visit: _OpenVisit, triggered_s: float, at_s: float) -> list[Publication]:
         publications: list[Publication] = []
         best = visit.shots.best
-        if self._rules.on_exit and best is not None:
+        if self._rules.on_exit and best is not None and not visit.final:
             publications += [
                 self._publish(visit, shot, triggered_s, at_s, final=False, replaces=False)
                 for shot in visit.shots.others
@@ -247,6 +252,7 @@ class VisitBook:
         event_id = self._new_id()
         publication = FacePublication(event_id, visit.visit, visit.published, earlier, final, face, triggered_s)
         visit.published += 1
+        visit.final = visit.final or final
         if replaces:
             visit.last_event_id = event_id
             visit.shown, visit.shown_s = face, at_s

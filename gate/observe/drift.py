@@ -2,6 +2,7 @@
 
 import threading
 from collections import deque
+from collections.abc import Mapping
 
 from gate.baseline import BINS, Baseline, bin_of, population_stability_index
 from gate.clock import Clock
@@ -61,6 +62,15 @@ class Drift:
         """From now on hold a camera against this baseline; what was counted for another one is forgotten."""
         with self._lock:
             self._watched[camera] = (baseline, QualityWindow())
+
+    def follow(self, baselines: Mapping[str, Baseline]) -> None:
+        """Watch these cameras and no others; who keeps the baseline keeps the hour that was counted."""
+        with self._lock:
+            before, self._watched = self._watched, {}
+            for camera, baseline in baselines.items():
+                known = before.get(camera)
+                same = known is not None and known[0] == baseline
+                self._watched[camera] = known if known is not None and same else (baseline, QualityWindow())
 
     def forget_camera(self, camera: str) -> None:
         """Watch a camera no longer; an unknown one is no error."""

@@ -32,6 +32,7 @@ class Health:
         self._lock = threading.Lock()
         self._faults: dict[str, str | None] = dict.fromkeys(required, "starting")
         self._cameras: dict[str, str | None] = {}
+        self._notes: dict[str, str] = {}
         self._beats: dict[str, float] = {}
         self._allowed_s: dict[str, float] = {}
 
@@ -39,6 +40,14 @@ class Health:
         """State a condition that readiness needs; `reason` says in a word or two why it does not hold."""
         with self._lock:
             self._faults[name] = None if ok else reason or "not ready"
+
+    def note(self, name: str, text: str | None) -> None:
+        """Tell something beside the answer of `ready` that does not change it; None takes it back."""
+        with self._lock:
+            if text is None:
+                self._notes.pop(name, None)
+            else:
+                self._notes[name] = text
 
     def add_camera(self, name: str) -> None:
         """Ask for a camera from now on; it is connecting."""
@@ -81,9 +90,13 @@ class Health:
         return not late, late
 
     def ready(self) -> Answer:
-        """Whether faces can go from at least one camera to Redis; the reasons name every camera that is down."""
+        """Whether faces can go from at least one camera to Redis; the reasons name every camera that is down.
+
+        What was noted follows them.
+        """
         with self._lock:
             faults = [f"{name}: {reason}" for name, reason in self._faults.items() if reason is not None]
             down = [f"camera {name}: {reason}" for name, reason in self._cameras.items() if reason is not None]
             blind = bool(self._cameras) and len(down) == len(self._cameras)
-        return not faults and not blind, faults + down
+            notes = [f"{name}: {text}" for name, text in self._notes.items()]
+        return not faults and not blind, faults + down + notes

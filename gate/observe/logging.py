@@ -52,15 +52,20 @@ def configure(level: Level = "info", format: Format = "auto", stream: TextIO | N
             processors=[ProcessorFormatter.remove_processors_meta, _renderer(as_json=as_json, colors=terminal)],
         )
     )
-    severity = logging.getLevelName(level.upper())
     root = logging.getLogger()
     for former in [found for found in root.handlers if isinstance(found, _Handler)]:
         root.removeHandler(former)
     root.addHandler(handler)
-    root.setLevel(max(severity, logging.WARNING))
-    logging.getLogger(_ROOT).setLevel(severity)
+    set_level(level)
     logging.captureWarnings(True)
     structlog.configure(processors=_chain(), wrapper_class=BoundLogger, logger_factory=structlog.stdlib.LoggerFactory())
+
+
+def set_level(level: Level) -> None:
+    """Change the least severe level that is written; libraries are heard from `warning` on."""
+    severity = logging.getLevelName(level.upper())
+    logging.getLogger().setLevel(max(severity, logging.WARNING))
+    logging.getLogger(_ROOT).setLevel(severity)
 
 
 class _Handler(logging.StreamHandler[TextIO]):

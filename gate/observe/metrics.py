@@ -268,9 +268,14 @@ class Metrics:
         """Memory held on the compute device."""
         self._set("device_memory_bytes", size_bytes)
 
-    def config_reload(self, *, success: bool) -> None:
-        """Whether the last load of the configuration succeeded."""
-        self._set("config_reload_success", float(success))
+    def config_loaded(self, at_ms: int) -> None:
+        """The configuration was loaded at this Unix time in milliseconds, at the start or while running."""
+        self._set("config_reload_success", 1.0)
+        self._set("config_last_reload_timestamp_seconds", at_ms / 1000)
+
+    def config_kept(self) -> None:
+        """The last attempt to load the configuration failed: an earlier one is in force."""
+        self._set("config_reload_success", 0.0)
 
     def build(self, *, version: str, python: str, torch: str) -> None:
         """Say what runs: versions of gate, Python and torch (empty when it is not loaded)."""

@@ -14,6 +14,7 @@ from gate.observe.drift import Drift
 from gate.observe.health import Health
 from gate.observe.logging import get_logger
 from gate.observe.metrics import Metrics
+from gate.observe.redaction import scrub_text
 from gate.observe.table import OTHER, Outcome, Stage, VisitResult, plain
 from gate.observe.tally import Tally
 from gate.reasons import FallbackCause, Reason
@@ -238,6 +239,35 @@ class PipelineReport:
             tell("fallback", cause=cause.value, times=times, **({"problem": problem} if problem else {}))
 
 
+class ConfigReport:
+    """What becomes of the configuration file; called from the thread that reads it again."""
+
+    def __init__(self, sinks: Sinks, clock: Clock) -> None:
+        self._to = sinks
+        self._clock = clock
+        self._loaded_ms = clock.unix_ms()
+        self._problem: str | None = None
+        self._to.metrics.config_loaded(self._loaded_ms)
+
+    def reloaded(self, names: dict[str, list[str]]) -> None:
+        """Another configuration is in force; `names` says whom it added, removed and changed."""
+        self._loaded_ms, self._problem = self._clock.unix_ms(), None
+        self._to.metrics.config_loaded(self._loaded_ms)
+        self._to.health.note("config", None)
+        self._to.log.info("config_reloaded", **names)
+
+    def kept(self, problem: str) -> None:
+        """The file cannot be used, for a problem of one or more lines: what was in force goes on."""
+        self._problem = scrub_text("; ".join(problem.splitlines()))
+        self._to.metrics.config_kept()
+        self._to.health.note("config", f"the file was not taken over: {self._problem}")
+        self._to.log.warning("config_kept", problem=self._problem)
+
+    def status(self) -> dict[str, Any]:
+        """When the configuration in force was loaded, and what is wrong with the file since."""
+        return {"loaded_ms": self._loaded_ms, "problem": self._problem}
+
+
 def _decisive(reason: Reason | str) -> str:
     """The reason as metrics write it; what is not in the list is `other`, so that sums by reason stay whole."""
     if reason == "":
@@ -279,12 +309,21 @@ class Observer:
         self.capture = CaptureReport(sinks)
         self.publish = PublishReport(sinks)
         self.pipeline = PipelineReport(sinks)
+        self.config = ConfigReport(sinks, clock)
 
     def add_camera(self, name: str) -> None:
         """Know a camera from now on; it is connecting until capture says otherwise."""
         self.metrics.add_camera(name)
         self.tally.add_camera(name)
         self.health.add_camera(name)
+
+    def begin_camera(self, name: str) -> None:
+        """A camera begins, or begins anew in another way: it is connecting, and its counts go on."""
+        self.health.forget_camera(name)
+        self._changes.forget(f"camera {name}")
+        self.add_camera(name)
+        self.metrics.camera_up(name, up=False)
+        self.tally.camera(name, "connecting")
 
     def forget_camera(self, name: str) -> None:
         """Know a camera no longer: its series and tile disappear, its counts stay in the totals."""
@@ -301,4 +340,5 @@ class Observer:
     def status(self) -> dict[str, Any]:
         """What `/status` answers: the counts, and whether the gate is ready and why not."""
         ready, reasons = self.health.ready()
-        return {"version": __version__, "ready": ready, "reasons": reasons, **self.tally.snapshot()}
+        known = {"version": __version__, "ready": ready, "reasons": reasons, "config": self.config.status()}
+        return {**known, **self.tally.snapshot()}

@@ -150,6 +150,11 @@ def design(quality_bars: Iterable[float] = (30.0,)) -> tuple[MetricSpec, ...]:
         _row("fallback_total", "counter", "Times the gate fell back to a weaker way, by cause.", "cause"),
         _row("device_memory_bytes", "gauge", "Memory the process holds on the compute device."),
         _row("config_reload_success", "gauge", "1 when the last (re)load of the configuration succeeded, else 0."),
+        _row(
+            "config_last_reload_timestamp_seconds",
+            "gauge",
+            "Unix time at which the configuration in force was (re)loaded.",
+        ),
         _row("build_info", "gauge", "Always 1; the labels say what runs.", "version", "python", "torch"),
     )
 

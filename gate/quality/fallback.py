@@ -6,7 +6,7 @@ means the same whichever it was.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -146,6 +146,11 @@ class FallbackMethod:
     def quality_of(self, raw: FloatArray) -> FloatArray:
         """See `QualityMethod.quality_of`; for numbers of the method in use."""
         return self._in_use().quality_of(raw)
+
+    def decide_at(self, bars: Sequence[float]) -> None:
+        """Other bars (0..100) decide from now on; faces close to them get the second opinion."""
+        if self._opinion is not None:
+            self._opinion = replace(self._opinion, bars=tuple(bars))
 
     def is_plausible(self, raw: FloatArray) -> npt.NDArray[np.bool_]:
         """See `QualityMethod.is_plausible`; for numbers of the method in use."""

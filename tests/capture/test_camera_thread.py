@@ -263,9 +263,9 @@ def test_frames_beyond_max_fps_are_decoded_and_dropped(fake_clock: Any) -> None:
     analysed: list[int] = []
     original = stage.board.put
 
-    def put(frame: Frame) -> bool:
+    def put(frame: Frame, stop: threading.Event | None = None) -> bool:
         analysed.append(frame.seq)
-        return original(frame)
+        return original(frame, stop)
 
     stage.board.put = put  # type: ignore[method-assign]
     stage.play()

@@ -103,6 +103,18 @@ def test_closing_keeps_what_is_pending_and_takes_nothing_new() -> None:
     assert board.take(60) == []
 
 
+def test_nothing_of_a_stopped_camera_arrives_behind_its_removal() -> None:
+    board, stop = SlotBoard(), threading.Event()
+    assert not board.put(frame("a", 0), stop)
+    stop.set()
+    assert board.remove("a")
+
+    assert board.put(frame("a", 1), stop)
+    assert not board.put_wait(frame("a", 2), stop)
+    assert not board.put(frame("a", 0), threading.Event())
+    assert names(board.take(0)) == [("a", 0)]
+
+
 def in_thread(work: Callable[[], object]) -> threading.Thread:
     thread = threading.Thread(target=work, daemon=True)
     thread.start()

@@ -78,7 +78,7 @@ def test_a_signal_during_the_start_ends_it_at_once_and_cleanly(
         time.sleep(LONGEST_WAIT_S)
 
     monkeypatch.setattr(gate.daemon, "load_scorer", load)
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     started = time.monotonic()
     try:
         assert Daemon(config_of(nobody_clip)).run() == 0

@@ -151,14 +151,14 @@ def test_every_reason_but_those_of_whole_visits_can_be_given(make_signals: Calla
     assert given | set(quality_reasons(LIMITED, 0.0)) == set(Reason) - {Reason.DUPLICATE}
 
 
-@pytest.mark.parametrize("quality", [math.nan, math.inf, -1.0, beyond(BARS.min_quality, -1)])
+@pytest.mark.parametrize("quality", [math.nan, math.inf, -1.0, beyond(BARS.quality_bar, -1)])
 @pytest.mark.parametrize("passed_before", [False, True])
 def test_a_quality_below_the_bar_or_not_a_number_is_rejected(quality: float, passed_before: bool) -> None:
     assert quality_reasons(BARS, quality, passed_before=passed_before) == [Reason.LOW_QUALITY]
 
 
 def test_a_quality_at_the_bar_passes() -> None:
-    assert quality_reasons(BARS, BARS.min_quality) == []
+    assert quality_reasons(BARS, BARS.quality_bar) == []
 
 
 def test_a_visit_that_has_passed_keeps_faces_down_to_the_low_bar() -> None:

@@ -2,7 +2,9 @@
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -256,3 +258,50 @@ def _check_promises(publications: list[Publication], config: DecideConfig, seen:
             assert all((own[-1].face.quality or 0) >= (item.face.quality or 0) for item in own)
         improved = [item.face.quality or 0 for item in own if not item.final and item.supersedes is not None]
         assert all(first < second for first, second in pairwise(improved))
+
+
+def test_a_visit_whose_final_face_is_out_publishes_no_other_under_new_rules(
+    book_of: Callable[..., VisitBook], make_face: MakeFace
+) -> None:
+    book = book_of(on_exit=False)
+    assert shown(book.see(make_face(quality=50.0), ACCEPTED, 0.0)) == [(50.0, True)]
+    book.change_rules(DecideConfig(on_improve_by=5, deadline_s=1.0, improve_every_s=0))
+    assert book.see(make_face(quality=90.0), ACCEPTED, 1.0) == []
+    assert book.tick(5.0) == []
+    publications = book.end(1)
+    assert shown(publications) == []
+    assert ended(publications) == 1
+
+
+HAPPENING = st.one_of(RULES, st.tuples(st.integers(1, 2), st.floats(0, 100), st.floats(0, 1)), st.integers(1, 2))
+
+
+@given(st.lists(HAPPENING, max_size=40))
+def test_whenever_rules_change_each_visit_ends_once_with_one_final_face_at_most(
+    make_face: MakeFace, id_maker: MakeIds, happenings: list[dict[str, Any] | tuple[int, float, float] | int]
+) -> None:
+    book = VisitBook("door", DecideConfig(), id_maker())
+    publications: list[Publication] = []
+    now_s = 0.0
+    for happening in happenings:
+        if isinstance(happening, dict):
+            with suppress(ValueError):
+                book.change_rules(DecideConfig(**happening))
+        elif isinstance(happening, tuple):
+            track, quality, passed_s = happening
+            now_s += passed_s
+            verdict = ACCEPTED if quality >= 40 else REJECTED
+            publications += book.see(make_face(track=track, quality=quality), verdict, now_s)
+        else:
+            publications += book.end(happening, at_s=now_s)
+        publications += book.tick(now_s)
+    publications += book.end_all()
+    ends = [item.visit for item in publications if isinstance(item, VisitEnd)]
+    faces = [item for item in publications if isinstance(item, FacePublication)]
+    assert len({visit.visit for visit in ends}) == len(ends)
+    assert {face.visit for face in faces} <= {visit.visit for visit in ends}
+    for visit in ends:
+        own = [face for face in faces if face.visit == visit.visit]
+        assert visit.published == len(own)
+        assert not any(face.final for face in own[:-1])
+    assert len(book) == 0

@@ -1,7 +1,9 @@
+from dataclasses import replace
+
 from prometheus_client.parser import text_string_to_metric_families
 
 from gate.baseline import Baseline, histogram_of, population_stability_index
-from gate.observe.drift import LEAST_FACES, WINDOW_S, QualityWindow
+from gate.observe.drift import LEAST_FACES, WINDOW_S, Drift, QualityWindow
 from gate.observe.observer import Observer
 from tests.conftest import FakeClock
 
@@ -82,3 +84,15 @@ def test_the_window_holds_an_hour_of_faces_in_minutes(fake_clock: FakeClock) -> 
         assert sum(window.counts(minute * 60.0 + 40)) == 3 * min(minute + 1, 60)
     assert sum(window.counts(299 * 60.0 + 30 * 60)) == 3 * 30
     assert sum(window.counts(1e6)) == 0
+
+
+def test_who_keeps_its_baseline_keeps_the_hour_that_was_counted(fake_clock: FakeClock) -> None:
+    drift = Drift(fake_clock)
+    drift.follow({"door": CLEAN, "gone": CLEAN})
+    for camera in ("door", "gone"):
+        for _ in range(LEAST_FACES):
+            drift.face(camera, "serfiq", 75.0)
+    drift.follow({"door": CLEAN, "new": CLEAN})
+    assert {name: value is None for name, value in drift.values().items()} == {"door": False, "new": True}
+    drift.follow({"door": replace(CLEAN, date="2026-02-12")})
+    assert drift.values() == {"door": None}

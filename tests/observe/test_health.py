@@ -100,3 +100,14 @@ def test_loading_for_long_and_stopping_on_purpose_are_no_death(health: Health, f
     health.retire("engine")
     fake_clock.advance(600)
     assert health.alive() == (True, [])
+
+
+def test_a_note_is_told_and_changes_nothing(health: Health) -> None:
+    serve(health, "door")
+    health.note("config", "the file is broken")
+    assert health.ready() == (True, ["config: the file is broken"])
+    health.set_camera("door", ok=False, reason="timeout")
+    assert health.ready() == (False, ["camera door: timeout", "config: the file is broken"])
+    health.note("config", None)
+    health.note("config", None)
+    assert health.ready() == (False, ["camera door: timeout"])

@@ -161,6 +161,35 @@ def test_the_method_in_use_is_shown_and_needed(observer: Observer) -> None:
     assert scraped(observer, "fallback_total", cause="not_finite") == 1
 
 
+def test_a_file_that_is_not_taken_over_is_told_without_its_secrets(observer: Observer, lines: Lines) -> None:
+    assert scraped(observer, "config_reload_success") == 1
+    loaded_s = scraped(observer, "config_last_reload_timestamp_seconds")
+    assert loaded_s > 0
+    observer.config.kept("gate.yaml: bad\ngate.yaml: rtsp://u:hunter2@door.lan/live")
+    assert scraped(observer, "config_reload_success") == 0
+    assert scraped(observer, "config_last_reload_timestamp_seconds") == loaded_s
+    status = observer.status()
+    assert status["config"]["problem"] == "gate.yaml: bad; gate.yaml: rtsp://door.lan"
+    assert "config: the file was not taken over: gate.yaml: bad" in status["reasons"][-1]
+    assert "hunter2" not in str(status)
+    observer.config.reloaded({"added": ["lobby"]})
+    assert [line["event"] for line in lines.written] == ["config_kept", "config_reloaded"]
+    assert lines.written[-1]["added"] == ["lobby"]
+    assert scraped(observer, "config_reload_success") == 1
+    assert observer.status()["config"]["problem"] is None
+
+
+def test_a_camera_that_begins_anew_is_connecting_and_keeps_its_counts(observer: Observer) -> None:
+    observer.add_camera("door")
+    observer.capture.up("door")
+    observer.pipeline.processed("door", 0.1)
+    observer.begin_camera("door")
+    assert observer.status()["cameras"]["door"]["state"] == "connecting"
+    assert scraped(observer, "camera_up", camera="door") == 0
+    assert scraped(observer, "frames_total", camera="door", outcome="processed") == 1
+    assert "camera door: connecting" in observer.status()["reasons"]
+
+
 def test_a_removed_camera_disappears_but_its_counts_stay(observer: Observer) -> None:
     observer.pipeline.processed("door", 0.1)
     observer.forget_camera("door")

@@ -125,6 +125,12 @@ def test_each_camera_s_bar_has_its_own_border(stage: Stage) -> None:
     assert methods_of(chain, crops_of(30, 50, 80)) == ["second", "first", "second"]
 
 
+def test_the_border_moves_with_the_bars(stage: Stage) -> None:
+    chain = stage.chain("first", "second", opinion=SecondOpinion((30.0,), within=1.0, budget_ms_per_s=100))
+    chain.decide_at((50.0, 80.0))
+    assert methods_of(chain, crops_of(30, 50, 80)) == ["first", "second", "second"]
+
+
 def test_second_opinions_keep_to_their_budget_and_the_nearest_faces_come_first(stage: Stage) -> None:
     def slowly(numbers: FloatArray) -> FloatArray:
         stage.clock.advance(0.03 * len(numbers))

@@ -47,6 +47,7 @@ from gate.quality.fallback import FallbackMethod
 from gate.reasons import FallbackCause
 from gate.reload import ConfigFile, Reloader
 from gate.summary import SummaryFile
+from gate.supervisor import Supervisor
 from gate.thresholds import resolve
 
 log = structlog.get_logger(__name__)
@@ -78,6 +79,7 @@ class Daemon:
         until_eof: End when every file source has ended.
         summary: Write the final counts here as JSON.
         file: Where the configuration comes from; it is read again when it changes.
+        supervised: Answer to the service manager that started this process, where there is one.
         clock: Time.
     """
 
@@ -88,6 +90,7 @@ class Daemon:
         until_eof: bool = False,
         summary: Path | None = None,
         file: ConfigFile | None = None,
+        supervised: bool = False,
         clock: Clock | None = None,
     ) -> None:
         self._thresholds = resolve(config)
@@ -106,7 +109,8 @@ class Daemon:
         self._http: HttpServer | None = None
         self.observer = build_observer(config, self._clock)
         self._cameras = CameraSet(self._board, self._clock, self.observer.capture)
-        self._reloader = Reloader(file, self.change_to, self.observer.config)
+        self._supervisor = Supervisor.from_environment(self._state, None if supervised else {})
+        self._reloader = Reloader(file, self.change_to, self.observer.config, during=self._supervisor.reloading)
 
     @property
     def http_address(self) -> str | None:
@@ -179,11 +183,15 @@ class Daemon:
 
     def shut_down(self) -> None:
         """Stop the cameras, close every visit, deliver what was accepted, write the summary. Safe to call twice."""
+        self._supervisor.stopping()
         self._stop.set()
         self._resources.close()
 
     def _start(self) -> None:
         config, on_exit = self._config, self._resources.callback
+        # First, so that it ends last: the watchdog is fed while the last faces are delivered.
+        on_exit(self._supervisor.close)
+        self._supervisor.start()
         if self._summary is not None:
             self._summary.prepare()
         check_cameras(config, self._clock)
@@ -227,6 +235,7 @@ class Daemon:
             version=__version__,
             python=platform.python_version(),
         )
+        self._supervisor.ready()
 
     def _build_engine(self, detector: Detector, scorer: FallbackMethod, publisher: Publisher) -> threading.Thread:
         """The engine's thread, not started, and the cameras, started."""
@@ -273,7 +282,7 @@ class Daemon:
         failures = 0
         try:
             while not self._stop.is_set():
-                self.observer.pipeline.alive()
+                self.observer.pipeline.turned()
                 live.apply_waiting()
                 # Asked first: what a camera that is over has left on the board is taken by the step that follows.
                 over = self._cameras.over(unreadable_too=self._until_eof)
@@ -315,6 +324,13 @@ class Daemon:
         if left:
             log.error("events_left_behind", events=left, waited_s=DRAIN_TIMEOUT_S)
             self._failed = True
+
+    def _state(self) -> tuple[bool, str]:
+        """Whether frames progress, as `/livez` answers; and how things stand, as `/readyz` does."""
+        alive, late = self.observer.health.alive()
+        ready, reasons = self.observer.health.ready()
+        word = "serving" if alive and ready else "not serving"
+        return alive, "; ".join([word, *late, *reasons])
 
     def _write_summary(self) -> None:
         if not self._running:

@@ -138,9 +138,14 @@ class PipelineReport:
     def __init__(self, sinks: Sinks) -> None:
         self._to = sinks
 
-    def alive(self) -> None:
-        """The engine's loop has turned, with or without a frame, or a part of a batch is scored."""
+    def turned(self) -> None:
+        """The engine's loop has turned, with or without a frame."""
         self._to.health.beat("engine")
+
+    def alive(self) -> None:
+        """A part of a batch is scored."""
+        self._to.health.beat("engine")
+        self._to.health.progress()
 
     def allow(self, seconds: float) -> None:
         """The engine may take so long between two signs of life: one crop alone takes a slow method that long."""
@@ -152,6 +157,7 @@ class PipelineReport:
 
     def processed(self, camera: str, age_s: float) -> None:
         """The engine took a frame of this age."""
+        self._to.health.progress()
         self._to.metrics.frames(camera, Outcome.PROCESSED)
         self._to.metrics.frame_age(camera, age_s)
         self._to.tally.frames(camera, Outcome.PROCESSED)

@@ -36,6 +36,7 @@ def test_the_unit_is_told_when_the_gate_runs_and_watches_it() -> None:
 
 
 def test_a_stopping_gate_is_given_the_time_that_it_takes_to_deliver() -> None:
+    assert GIVEN["KillMode"] == ["mixed"]
     (stop,) = GIVEN["TimeoutStopSec"]
     assert int(stop.removesuffix("s")) >= 2 * DRAIN_TIMEOUT_S
 

@@ -158,7 +158,7 @@ FLEET = Board(
                     (
                         Query(
                             f"facegate_build_info{{{INSTANCE}}}",
-                            "{{instance}}: {{version}}, Python {{python}}, torch {{torch}}",
+                            "{{instance}}: {{version}}",
                         ),
                     ),
                     kind="states",

@@ -76,7 +76,7 @@ QUALITY = Board(
                 Panel(
                     "Reasons",
                     "Decisive reasons of rejected faces a second.",
-                    (Query(rate("facegate_faces_total", f'{CAMERA},reason!=""', by="reason"), "{{reason}}"),),
+                    (Query(rate("facegate_faces_total", f'{CAMERA},reason!=""', by="reason") + " > 0", "{{reason}}"),),
                     kind="stacked",
                     unit="cps",
                 ),

@@ -211,8 +211,7 @@ class Pipeline:
         state, face = self._cameras[frame.camera], tracked.face
         receding = False
         if state.rules.approaching_only:
-            own_time = state.lossless and frame.pts_ms is not None
-            state.approach.see(tracked.track, face, (frame.pts_ms or 0.0) / 1000 if own_time else frame.captured_s)
+            state.approach.see(tracked.track, face, state.now_s)
             receding = state.approach.receding(tracked.track)
         return Circumstances(
             age_s=age_s,

@@ -39,7 +39,7 @@ from gate.observe.http import HttpServer
 from gate.observe.logging import configure
 from gate.observe.routes import build_routes
 from gate.outgoing import context_was_left_out, to_event, waits_since_s
-from gate.pipeline import Pipeline
+from gate.pipeline import MAX_FAILURES_IN_A_ROW, STEP_TIMEOUT_S, Pipeline
 from gate.publish.publisher import Publisher
 from gate.publish.ulid import UlidFactory
 from gate.publish.waiting import DropReason
@@ -51,17 +51,11 @@ from gate.thresholds import resolve
 
 log = structlog.get_logger(__name__)
 
-STEP_TIMEOUT_S = 0.2
-"""How often the engine looks up when no camera gives a frame."""
-
 SIGNAL_POLL_S = 0.2
 """How often a running gate looks whether a signal came."""
 
 DRAIN_TIMEOUT_S = 10.0
 """How long a stopping gate waits for Redis to take what was accepted."""
-
-MAX_FAILURES_IN_A_ROW = 20
-"""An engine that fails this often without one good step is broken for good: end, and let the supervisor restart."""
 
 
 class _StoppedWhileStartingError(BaseException):
@@ -279,6 +273,7 @@ class Daemon:
                 over = self._cameras.over(unreadable_too=self._until_eof)
                 failures = 0 if self._step(pipeline) else failures + 1
                 if max(failures, pipeline.failures_in_a_row, pipeline.broken_in_a_row) >= MAX_FAILURES_IN_A_ROW:
+                    # The supervisor restarts what ends.
                     log.error("giving_up", failures_in_a_row=MAX_FAILURES_IN_A_ROW)
                     self._fail()
                 self._close_ended(pipeline, over)

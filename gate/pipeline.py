@@ -30,6 +30,12 @@ from gate.types import Frame, Image, Rating, ScoredFace, TrackedFace, Verdict
 
 log = structlog.get_logger(__name__)
 
+STEP_TIMEOUT_S = 0.2
+"""How often an engine looks up when no camera gives a frame."""
+
+MAX_FAILURES_IN_A_ROW = 20
+"""An engine that fails this often without one good step is broken for good."""
+
 _MOST_OF_GAP = 0.99
 """A track that was only not looked at survives a gap of this share of `max_gap_s`, whatever rounding does."""
 

@@ -26,7 +26,7 @@ from gate.faces.detector import Detector
 from gate.faces.geometry import outside_share
 from gate.faces.tracker import Tracker
 from gate.observe.observer import CaptureReport, Observer
-from gate.pipeline import Pipeline
+from gate.pipeline import MAX_FAILURES_IN_A_ROW, STEP_TIMEOUT_S, Pipeline
 from gate.pipeline_parts import CameraState, Scorer
 from gate.publish.ulid import UlidFactory
 from gate.tuning.records import FaceRecord
@@ -34,13 +34,8 @@ from gate.types import ScoredFace, Verdict
 
 log = structlog.get_logger(__name__)
 
-STEP_TIMEOUT_S = 0.2
-
 MOST_FACES = 500_000
 """Where a recording ends by itself: half a gigabyte, and no threshold gets better by more."""
-
-MAX_FAILURES_IN_A_ROW = 20
-"""As for the gate: what fails so often is broken for good."""
 
 
 def open_rules(rules: DecideConfig) -> DecideConfig:

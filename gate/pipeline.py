@@ -15,15 +15,13 @@ import structlog
 
 from gate.clock import Clock
 from gate.config import DecideConfig, ZonesConfig
-from gate.decide.bars import Circumstances, cheap_reasons, quality_reasons
+from gate.decide.bars import cheap_reasons, quality_reasons
 from gate.decide.duplicates import DuplicateBook
 from gate.decide.visits import Publication, VisitEnd
-from gate.decide.zones import in_zone
 from gate.faces.align import align
 from gate.faces.detector import Detector
-from gate.faces.geometry import outside_share
 from gate.faces.tracker import TrackUpdate
-from gate.pipeline_parts import CameraState, FrameBoard, PipelineReport, Scorer
+from gate.pipeline_parts import CameraState, FrameBoard, PipelineReport, Scorer, circumstances_of
 from gate.quality.signals import measure
 from gate.reasons import Reason
 from gate.types import Frame, Image, Rating, ScoredFace, TrackedFace, Verdict
@@ -198,10 +196,12 @@ class Pipeline:
             crop = align(frame.image, tracked.face.landmarks[None])[0]
         with self._timed("signals"):
             signals = measure(tracked.face, crop)
-        rules = self._cameras[frame.camera].rules
-        reasons = cheap_reasons(rules, tracked.face, signals, self._circumstances(frame, tracked, age_s))
+        state, sighting = self._cameras[frame.camera], frame.sighting
+        approach = state.approach if state.rules.approaching_only else None
+        at = circumstances_of(tracked, sighting, state.zones, approach, at_s=state.now_s, age_s=age_s)
+        reasons = cheap_reasons(state.rules, tracked.face, signals, at)
         face = ScoredFace(
-            sighting=frame.sighting,
+            sighting=sighting,
             tracked=tracked,
             signals=signals,
             crop=crop,
@@ -212,19 +212,6 @@ class Pipeline:
             context=None if reasons else self._context(frame, tracked),
         )
         return _Candidate(face, tuple(reason.value for reason in reasons))
-
-    def _circumstances(self, frame: Frame, tracked: TrackedFace, age_s: float) -> Circumstances:
-        state, face = self._cameras[frame.camera], tracked.face
-        receding = False
-        if state.rules.approaching_only:
-            state.approach.see(tracked.track, face, state.now_s)
-            receding = state.approach.receding(tracked.track)
-        return Circumstances(
-            age_s=age_s,
-            outside_share=outside_share(face.box_xywh, frame.width_px, frame.height_px),
-            in_zone=in_zone(state.zones, face, frame.width_px, frame.height_px),
-            receding=receding,
-        )
 
     def _score(self, candidates: Iterable[_Candidate]) -> list[_Candidate]:
         """Score what no cheap bar rejected, together."""

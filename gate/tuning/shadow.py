@@ -18,16 +18,14 @@ from gate.capture.board import SlotBoard
 from gate.capture.camera import CameraThread
 from gate.clock import Clock
 from gate.config import CameraConfig, DecideConfig, GateConfig
-from gate.decide.bars import Circumstances
 from gate.decide.visits import Publication, VisitBook
-from gate.decide.zones import Approach, in_zone
+from gate.decide.zones import Approach
 from gate.errors import GateError
 from gate.faces.detector import Detector
-from gate.faces.geometry import outside_share
 from gate.faces.tracker import Tracker
 from gate.observe.observer import CaptureReport, Observer
 from gate.pipeline import MAX_FAILURES_IN_A_ROW, STEP_TIMEOUT_S, Pipeline
-from gate.pipeline_parts import CameraState, Scorer
+from gate.pipeline_parts import CameraState, Scorer, circumstances_of
 from gate.publish.ulid import UlidFactory
 from gate.tuning.records import FaceRecord
 from gate.types import ScoredFace, Verdict
@@ -80,11 +78,13 @@ class RecordingBook(VisitBook):
                 time_ms=sighting.captured_ms,
                 face=tracked.face,
                 signals=face.signals,
-                at=Circumstances(
+                at=circumstances_of(
+                    tracked,
+                    sighting,
+                    self._zones,
+                    self._approach,
+                    at_s=sighting.captured_s if at_s is None else at_s,
                     age_s=0.0,
-                    outside_share=outside_share(tracked.face.box_xywh, sighting.width_px, sighting.height_px),
-                    in_zone=in_zone(self._zones, tracked.face, sighting.width_px, sighting.height_px),
-                    receding=self._recedes(face, sighting.captured_s if at_s is None else at_s),
                 ),
                 quality=face.quality,
                 raw=face.raw,
@@ -93,12 +93,6 @@ class RecordingBook(VisitBook):
             )
         )
         return publications
-
-    def _recedes(self, face: ScoredFace, at_s: float) -> bool:
-        if self._approach is None:
-            return False
-        self._approach.see(face.tracked.track, face.tracked.face, at_s)
-        return self._approach.receding(face.tracked.track)
 
     def end(self, track: int, triggered_s: float = float("nan"), at_s: float | None = None) -> list[Publication]:
         """As in `VisitBook`; direction is forgotten with the track."""

@@ -9,6 +9,7 @@ import structlog
 from gate.assembly import (
     build_camera_thread,
     build_observer,
+    build_open_state,
     check_cameras,
     load_detector,
     load_scorer,
@@ -22,7 +23,6 @@ from gate.decide.visits import Publication, VisitBook
 from gate.decide.zones import Approach
 from gate.errors import GateError
 from gate.faces.detector import Detector
-from gate.faces.tracker import Tracker
 from gate.observe.observer import CaptureReport, Observer
 from gate.pipeline import MAX_FAILURES_IN_A_ROW, STEP_TIMEOUT_S, Pipeline
 from gate.pipeline_parts import CameraState, Scorer, circumstances_of
@@ -198,13 +198,9 @@ class ShadowRun:
         )
 
     def _state_of(self, camera: CameraConfig, new_id: Callable[[], str]) -> CameraState:
-        tracker, rules = self._config.tracker, self._config.rules_of(camera)
-        return CameraState(
-            tracker=Tracker(min_iou=tracker.min_iou, max_gap_s=tracker.max_gap_s),
-            visits=RecordingBook(camera, rules, new_id, self.records.append),
-            lossless=camera.pace == "fast",
-            rules=open_rules(rules),
-        )
+        rules = self._config.rules_of(camera)
+        book = RecordingBook(camera, rules, new_id, self.records.append)
+        return build_open_state(self._config, camera, book, open_rules(rules))
 
 
 class _Ends:

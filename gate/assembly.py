@@ -340,9 +340,7 @@ def build_camera_state(
     return state
 
 
-def build_open_state(
-    config: GateConfig, camera: CameraConfig, visits: VisitBook, rules: DecideConfig
-) -> CameraState:
+def build_open_state(config: GateConfig, camera: CameraConfig, visits: VisitBook, rules: DecideConfig) -> CameraState:
     """The same for other visits and rules, with the whole picture as its zone and nobody's duplicate."""
     return CameraState(
         tracker=Tracker(min_iou=config.tracker.min_iou, max_gap_s=config.tracker.max_gap_s),

@@ -119,7 +119,13 @@ class CameraState:
 
 
 def circumstances_of(
-    tracked: TrackedFace, sighting: Sighting, zones: ZonesConfig, approach: Approach | None, *, at_s: float, age_s: float
+    tracked: TrackedFace,
+    sighting: Sighting,
+    zones: ZonesConfig,
+    approach: Approach | None,
+    *,
+    at_s: float,
+    age_s: float,
 ) -> Circumstances:
     """What bars ask about a face beside its own looks.
 

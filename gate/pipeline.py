@@ -162,7 +162,7 @@ class Pipeline:
             faces = self._detector.detect(frame.image)
         with self._timed("track"):
             state.now_s = self._time_of(frame, state)
-            update = state.tracker.update(faces, state.now_s)
+            update = state.tracker.update(faces, state.now_s, changed=state.change.sees(frame.image))
         state.approach.end(update.ended)
         return update
 

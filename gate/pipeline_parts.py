@@ -10,6 +10,7 @@ from gate.decide.bars import Circumstances
 from gate.decide.duplicates import DuplicateBook
 from gate.decide.visits import VisitBook
 from gate.decide.zones import Approach, in_zone
+from gate.faces.change import PictureChange
 from gate.faces.geometry import outside_share
 from gate.faces.tracker import Tracker
 from gate.types import Frame, Image, Rating, Sighting, TrackedFace
@@ -88,6 +89,8 @@ class CameraState:
     """Where in its picture faces count."""
 
     approach: Approach = field(init=False)
+
+    change: PictureChange = field(default_factory=PictureChange)
 
     taken_s: float = -math.inf
     """Monotonic seconds when the engine last took a frame of this camera."""

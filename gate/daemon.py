@@ -46,6 +46,7 @@ from gate.publish.waiting import DropReason
 from gate.quality.fallback import FallbackMethod
 from gate.reasons import FallbackCause
 from gate.reload import ConfigFile, Reloader
+from gate.shedding import Shedding
 from gate.summary import SummaryFile
 from gate.thresholds import resolve
 
@@ -240,6 +241,9 @@ class Daemon:
             context_margin=config.redis.context_margin,
             max_gap_s=config.tracker.max_gap_s,
             crops_at_once=at_once,
+            shedding=Shedding(
+                self._clock, self.observer.pipeline, scorer.pause_opinions if scorer.asks_again else None
+            ),
         )
         on_exit(pipeline.finish)
         on_exit(self._cameras.leave)

@@ -32,8 +32,17 @@ class Scorer(Protocol):
 class FrameBoard(Protocol):
     """Where the cameras leave their newest frames."""
 
-    def take(self, timeout_s: float) -> list[Frame]:
-        """At most one frame a camera; empty after the time-out."""
+    @property
+    def displaced(self) -> int:
+        """How many frames newer ones have taken the place of so far."""
+        ...
+
+    def take(self, timeout_s: float, limit: int | None = None) -> list[Frame]:
+        """At most one frame a camera, those first that were served longest ago; empty after the time-out."""
+        ...
+
+    def waiting(self) -> frozenset[str]:
+        """The cameras whose frame has not been taken yet."""
         ...
 
 

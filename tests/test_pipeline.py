@@ -37,6 +37,7 @@ class Script:
     model: str = "scripted@00000000"
     device: str = "cpu"
     batches: list[int] = field(default_factory=list)
+    displaced: int = 0
 
     def show(self, *faces: Face, camera: str = "door", error: Exception | None = None, age_s: float = 0.0) -> None:
         """One more frame with these faces; its number is written into its first pixel."""
@@ -47,9 +48,12 @@ class Script:
         self.faces[number] = error or list(faces)
         self.frames.append(Frame(camera, number, image, self.clock.now_s - age_s, self.clock.now_ms))
 
-    def take(self, timeout_s: float) -> list[Frame]:
-        taken, self.frames = self.frames, []
+    def take(self, timeout_s: float, limit: int | None = None) -> list[Frame]:
+        taken, self.frames = self.frames[:limit], self.frames[len(self.frames[:limit]) :]
         return taken
+
+    def waiting(self) -> frozenset[str]:
+        return frozenset(frame.camera for frame in self.frames)
 
     def detect(self, image: Image) -> list[Face]:
         found = self.faces[int(image[0, 0, 0]) * 256 + int(image[0, 0, 1])]

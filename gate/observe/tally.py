@@ -100,6 +100,8 @@ class Tally:
         self._method: str | None = None
         self._methods: tuple[str, ...] = ()
         self._fallbacks: Counter[str] = Counter()
+        self._shedding: set[str] = set()
+        self._shed: Counter[str] = Counter()
         self._redis_state: RedisState = "connecting"
         self._redis_cause: str | None = None
         self._waiting_events = 0
@@ -193,6 +195,16 @@ class Tally:
         with self._lock:
             self._fallbacks[cause] += 1
 
+    def shedding(self, what: str, *, on: bool) -> None:
+        """Say whether the engine leaves this out now."""
+        with self._lock:
+            (self._shedding.add if on else self._shedding.discard)(what)
+
+    def shed(self, what: str, count: int) -> None:
+        """Count what it left out."""
+        with self._lock:
+            self._shed[what] += count
+
     def summary(self) -> dict[str, Any]:
         """The run's `frames`, `faces`, `visits`, `published`, `latency_ms`, and how many events were `lost` why."""
         with self._lock:
@@ -209,6 +221,8 @@ class Tally:
                 "method": self._method,
                 "methods": list(self._methods),
                 "fallbacks": dict(self._fallbacks),
+                "shedding": sorted(self._shedding),
+                "shed": dict(self._shed),
                 "redis": {
                     "state": self._redis_state,
                     "cause": self._redis_cause,

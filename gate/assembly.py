@@ -76,8 +76,23 @@ def build_observer(config: GateConfig, clock: Clock) -> Observer:
     observer.tally.know_methods(entry.method for entry in config.quality.chain)
     for camera in config.cameras:
         observer.add_camera(camera.name)
+    describe_cameras(observer, config)
     observer.drift.follow(load_baselines(config))
     return observer
+
+
+def describe_cameras(observer: Observer, config: GateConfig) -> None:
+    """Tell the page where in each picture faces count, and how large they must be."""
+    for camera in config.cameras:
+        rules = config.rules_of(camera)
+        sizes = {
+            "inter_eye_px": {"min": rules.min_inter_eye_px, "max": rules.max_inter_eye_px},
+            "face_px": {"min": rules.min_face_px, "max": rules.max_face_px},
+        }
+        zones = camera.zones.model_dump(mode="json")
+        observer.tally.describe(
+            camera.name, {"zones": zones, "sizes": sizes, "approaching_only": rules.approaching_only}
+        )
 
 
 def load_baselines(config: GateConfig) -> dict[str, Baseline]:

@@ -69,7 +69,8 @@ def run(args: argparse.Namespace) -> int:
         if not own:
             print(f"{camera.name}: no face was seen; left out")
             continue
-        tuned.append(tune(camera.name, own, config.rules_of(camera), args.accept_rate, date))
+        live = camera.kind in {"network", "webcam"}
+        tuned.append(tune(camera.name, own, config.rules_of(camera), args.accept_rate, date, by_hour=live))
     what = f"{date}: {len(records)} faces in {shadow.frames} frames, {clock.monotonic_s() - start_s:.0f} s."
     page = write(args.output, tuned, records, wanted, what)
     for found in tuned:

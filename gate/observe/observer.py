@@ -4,7 +4,7 @@ Each room has its own narrow door (`capture`, `publish`, `pipeline`), because th
 different rooms: capture drops frames that are late, the publisher drops events that nobody may lose.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from gate import __version__
@@ -353,4 +353,8 @@ class Observer:
         """What `/status` answers: the counts, and whether the gate is ready and why not."""
         ready, reasons = self.health.ready()
         known = {"version": __version__, "ready": ready, "reasons": reasons, "config": self.config.status()}
-        return {**known, **self.tally.snapshot()}
+        snapshot = self.tally.snapshot()
+        for name, reading in self.drift.readings().items():
+            if name in snapshot["cameras"]:
+                snapshot["cameras"][name]["quality_drift"] = asdict(reading)
+        return {**known, **snapshot}

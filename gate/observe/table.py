@@ -125,8 +125,8 @@ def design(quality_bars: Iterable[float] = (30.0,)) -> tuple[MetricSpec, ...]:
         _row(
             "quality_drift",
             "gauge",
-            "Population stability index of the last hour's quality against the tuned baseline; absent without a "
-            "baseline or below 50 faces.",
+            "Population stability index of the last hour's quality against the tuned baseline, of the same hour of the "
+            "day where it has 500 faces; absent without a baseline or below 50 faces.",
             "camera",
         ),
         _row("visits_total", "counter", "Visits that ended, by result.", "camera", "result"),

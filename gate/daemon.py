@@ -339,13 +339,14 @@ class Daemon:
 
 
 def _check_that_files_end(config: GateConfig) -> None:
-    endless = [camera.name for camera in config.cameras if not _has_an_end(camera)]
+    endless = [camera.name for camera in config.cameras if not has_an_end(camera)]
     if endless:
         names = ", ".join(endless)
         raise ConfigError(f"--until-eof never ends with {names}: files without `loop` and virtual:?seconds=N do.")
 
 
-def _has_an_end(camera: CameraConfig) -> bool:
+def has_an_end(camera: CameraConfig) -> bool:
+    """Whether a camera is a file that ends, or a virtual camera that was told to."""
     if camera.kind == "virtual":
         return "duration_s" in parse_virtual(camera.address)
     return camera.kind == "file" and not camera.loop

@@ -98,15 +98,9 @@ def _with_numbers(config: "GateConfig") -> "GateConfig":
 
 
 def _check_that_files_end(config: "GateConfig") -> None:
-    from gate.capture.virtual import parse_virtual
+    from gate.daemon import has_an_end
 
-    endless = [
-        camera.name
-        for camera in config.cameras
-        if camera.kind in {"network", "webcam"}
-        or camera.loop
-        or (camera.kind == "virtual" and "duration_s" not in parse_virtual(camera.address))
-    ]
+    endless = [camera.name for camera in config.cameras if not has_an_end(camera)]
     if endless:
         raise ConfigError(f"--until-eof never ends with {', '.join(endless)}; use --seconds.")
 

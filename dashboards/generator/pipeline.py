@@ -64,6 +64,34 @@ PIPELINE = Board(
             ),
         ),
         Row(
+            "Too much to do",
+            (
+                Panel(
+                    "Shedding",
+                    "When a gate that cannot keep up left out second opinions, and frames after them. A minute in a "
+                    "morning rush is what it is for; hours are a machine that is too small.",
+                    (
+                        Query(
+                            f"max by (instance, what) (facegate_shedding{{{INSTANCE}}})",
+                            "{{instance}} {{what}}",
+                        ),
+                    ),
+                    kind="states",
+                    names=((0, "kept", "transparent"), (1, "left out", AMBER)),
+                    steps=(Step("transparent"), Step(AMBER, 1)),
+                    width=12,
+                ),
+                Panel(
+                    "Left out",
+                    "Second opinions and frames a second that were left out.",
+                    (Query(rate("facegate_shed_total", INSTANCE, by="what"), "{{what}}"),),
+                    kind="stacked",
+                    unit="cps",
+                    width=12,
+                ),
+            ),
+        ),
+        Row(
             "Machine",
             (
                 Panel(

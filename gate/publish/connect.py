@@ -43,8 +43,8 @@ class Pipeline(Protocol):
 class Client(Protocol):
     """The few doors of `redis.Redis` that are used here, which is untyped behind them."""
 
-    def execute_command(self, *args: Any) -> Any:
-        """Send one command and read its reply."""
+    def execute_command(self, *args: Any, **options: Any) -> Any:
+        """Send one command and read its reply; `options` are for redis-py's parser of the reply."""
         ...
 
     def pipeline(self, *, transaction: bool) -> Pipeline:
@@ -60,11 +60,12 @@ class RedisClient:
     """`redis.Redis` behind those doors."""
 
     def __init__(self, pool: ConnectionPool) -> None:
+        self.pool = pool
         self._redis: Any = redis.Redis(connection_pool=pool)
 
-    def execute_command(self, *args: Any) -> Any:
+    def execute_command(self, *args: Any, **options: Any) -> Any:
         """See `Client.execute_command`."""
-        return self._redis.execute_command(*args)
+        return self._redis.execute_command(*args, **options)
 
     def pipeline(self, *, transaction: bool) -> Pipeline:
         """See `Client.pipeline`."""

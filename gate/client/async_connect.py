@@ -2,13 +2,14 @@
 
 from typing import Any, Protocol
 
+import redis
 from redis.asyncio import Connection, ConnectionPool, Redis, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.connection import SSLConnection as BlockingSSLConnection
 from redis.connection import UnixDomainSocketConnection as BlockingUnixConnection
 
-from gate.publish.connect import RedisClient, open_client
+from gate.publish.connect import open_client
 
 
 class AsyncClient(Protocol):
@@ -31,7 +32,13 @@ class AsyncRedisClient:
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         """See `AsyncClient.execute_command`."""
-        return await self._redis.execute_command(*args, **options)
+        try:
+            return await self._redis.execute_command(*args, **options)
+        except redis.ConnectionError as error:
+            # Where connecting fails, redis-py says so around what the server answered, such as a refused password.
+            if isinstance(error.__cause__, redis.RedisError):
+                raise error.__cause__ from None
+            raise
 
     async def disconnect(self) -> None:
         """See `AsyncClient.disconnect`."""
@@ -40,13 +47,12 @@ class AsyncRedisClient:
 
 def open_async_client(url: str, password: str | None = None, timeout_s: float = 5.0) -> AsyncClient:
     """`gate.publish.connect.open_client` for asyncio; nothing is connected yet. Raises as that does."""
-    blocking = open_client(url, password, timeout_s)
-    assert isinstance(blocking, RedisClient)
-    options: dict[str, Any] = dict(blocking.pool.connection_kwargs)
+    pool = open_client(url, password, timeout_s).pool
+    options: dict[str, Any] = dict(pool.connection_kwargs)
     options["retry"] = Retry(NoBackoff(), 0)
     kind: type[Connection | UnixDomainSocketConnection] = Connection
-    if issubclass(blocking.pool.connection_class, BlockingSSLConnection):
+    if issubclass(pool.connection_class, BlockingSSLConnection):
         kind = SSLConnection
-    elif issubclass(blocking.pool.connection_class, BlockingUnixConnection):
+    elif issubclass(pool.connection_class, BlockingUnixConnection):
         kind = UnixDomainSocketConnection
     return AsyncRedisClient(ConnectionPool(connection_class=kind, **options))

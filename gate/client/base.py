@@ -6,7 +6,7 @@ from typing import Generic, Literal, TypeVar
 
 from gate.client.consumer import Consumer, Rules
 from gate.client.dead import DeadLetters
-from gate.client.lag import GroupLag, group_lag
+from gate.client.lag import GroupLag, LagProbe, group_lag
 from gate.client.memory import GroupMemory
 from gate.client.outcomes import Counts
 from gate.client.readers import GroupReader, Reader, TailReader
@@ -43,7 +43,7 @@ class BaseStream(Generic[C]):
         """Nothing is connected yet.
 
         Args:
-            url: `redis://`, `rediss://`, `unix://`, or whatever else the gate itself is configured with.
+            url: as `redis.url` of the gate's configuration.
             group: name of the consumer group, created where it is missing; None just follows along.
             consumer: name of this consumer, unique in the group and the same after a restart; needed with `group`.
             stream: key of the stream, or several keys.
@@ -78,6 +78,7 @@ class BaseStream(Generic[C]):
         if group is None and remember_s is not None:
             raise ValueError("remember_s needs a group: without one there is nobody to share with")
         self._url, self._streams, self._group = url, streams, group
+        self._password, self._timeout_s = password, timeout_s
         self._stopped = threading.Event()
         self._client = (connect or self._connect)(url, password, timeout_s + block_s)
         reader: Reader
@@ -93,14 +94,16 @@ class BaseStream(Generic[C]):
                 claim_idle_s=claim_idle_s,
                 from_start=from_start,
             )
-        shared = group is not None and remember_s is not None
+        shared = None
+        if group is not None and remember_s is not None:
+            shared = GroupMemory(group, keep_s=remember_s, lease_s=claim_idle_s)
         self._consumer = Consumer(
             reader,
             Rules(remember, skip_superseded, max_deliveries, forgive_schema=unknown_schema == "dead-letter"),
             url=url,
             retry=retry if retry is not None else RetryDelays(),
             stopped=self._stopped.is_set,
-            group_memory=GroupMemory(group, keep_s=remember_s, lease_s=claim_idle_s) if shared else None,
+            group_memory=shared,
             dead_letters=DeadLetters(group, consumer) if group is not None and consumer else None,
         )
 
@@ -113,7 +116,16 @@ class BaseStream(Generic[C]):
         """What became of the entries so far."""
         return self._consumer.counts
 
-    def _lag(self) -> Steps[list[GroupLag]]:
+    @property
+    def group(self) -> str:
+        """The consumer group. Raises `ValueError` where there is none."""
         if self._group is None:
-            raise ValueError("lag is that of a group; this stream just follows along")
-        return group_lag(self._streams, self._group)
+            raise ValueError("this stream just follows along; a lag is that of a group")
+        return self._group
+
+    def lag_probe(self) -> LagProbe:
+        """Measures the group's lag from any thread. Raises `ValueError` where there is no group."""
+        return LagProbe(self._url, self._password, self._timeout_s, streams=self._streams, group=self.group)
+
+    def _lag(self) -> Steps[list[GroupLag]]:
+        return group_lag(self._streams, self.group)

@@ -175,11 +175,14 @@ class Consumer:
             return (yield from self._write_off(entry, DeadReason.DELIVERIES, given))
         return event
 
-    def _drop(self, entry: Entry, outcome: Outcome) -> Steps[None]:
+    def _drop(self, entry: Entry, outcome: Outcome) -> Steps[Event | None]:
+        """Acknowledge what is not given."""
         yield from self._reader.ack(entry)
         self.counts.add(outcome)
+        return None
 
-    def _write_off(self, entry: Entry, reason: DeadReason, error: str) -> Steps[None]:
+    def _write_off(self, entry: Entry, reason: DeadReason, error: str) -> Steps[Event | None]:
+        """Copy to the dead letters what is not given, and acknowledge it."""
         _log.warning("entry %s of %s is written off (%s): %s", entry.entry_id, entry.stream, reason.value, error)
         if self._dead_letters is None:
             return (yield from self._drop(entry, Outcome.SKIPPED))
@@ -188,7 +191,7 @@ class Consumer:
         except redis.ResponseError as refusal:
             # A server that is full, or a user without the right: the others go on, this one comes again.
             problem = fault(refusal, self._url)
-            _log.error("entry %s of %s cannot be written off: %s", entry.entry_id, entry.stream, problem)  # noqa: TRY400
+            _log.error("entry %s of %s cannot be written off: %s", entry.entry_id, entry.stream, problem)
             self.counts.add(Outcome.POSTPONED)
             return None
         return (yield from self._drop(entry, Outcome.DEAD))

@@ -6,7 +6,8 @@ from typing import Any
 
 import redis
 
-from gate.client.steps import Steps, send
+from gate.client.steps import Command, Step, Steps, perform, send
+from gate.publish.connect import FAULTS, fault, open_client
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,32 @@ class GroupLag:
 
     consumers: int
     """Consumers the group has ever had and nobody removed."""
+
+
+class LagProbe:
+    """Measures a group's lag over a connection of its own, so that a consumer at work is not disturbed."""
+
+    def __init__(self, url: str, password: str | None, timeout_s: float, *, streams: Sequence[str], group: str) -> None:
+        """Nothing is connected yet. Raises `PublishError` where `url` cannot be understood."""
+        self._url = url
+        self._client = open_client(url, password, timeout_s)
+        self._streams, self._group = tuple(streams), group
+
+    def measure(self) -> list[GroupLag]:
+        """A stream at a time. Raises `PublishError` where the server cannot be asked."""
+        try:
+            return perform(group_lag(self._streams, self._group), self._do)
+        except FAULTS as error:
+            self._client.disconnect()
+            raise fault(error, self._url) from None
+
+    def close(self) -> None:
+        """Disconnect; measuring again connects again."""
+        self._client.disconnect()
+
+    def _do(self, step: Step) -> Any:
+        # Asking for a lag is commands alone.
+        return self._client.execute_command(*step.words, **step.options) if isinstance(step, Command) else None
 
 
 def group_lag(streams: Sequence[str], group: str) -> Steps[list[GroupLag]]:

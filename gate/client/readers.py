@@ -103,12 +103,15 @@ class GroupReader:
         if self._joined:
             return
         for stream in self._streams:
-            try:
-                yield from send("XGROUP", "CREATE", stream, self._group, self._first_id, "MKSTREAM")
-            except redis.ResponseError as error:
-                if not str(error).startswith("BUSYGROUP"):
-                    raise
+            yield from self._create_group(stream)
         self._joined = True
+
+    def _create_group(self, stream: str) -> Steps[None]:
+        try:
+            yield from send("XGROUP", "CREATE", stream, self._group, self._first_id, "MKSTREAM")
+        except redis.ResponseError as error:
+            if not str(error).startswith("BUSYGROUP"):
+                raise
 
     def _own_unfinished(self) -> Steps[list[Entry]]:
         while self._unfinished:

@@ -109,7 +109,7 @@ _REPLY_CAUSES = {
 }
 
 
-def open_client(url: str, password: str | None = None, timeout_s: float = 5.0) -> Client:
+def open_client(url: str, password: str | None = None, timeout_s: float = 5.0) -> RedisClient:
     """A client for `redis://`, `rediss://` or `unix://`; nothing is connected yet.
 
     redis-py's own retries are off, whatever the URL says: XADD is not idempotent, and a retry after a lost reply

@@ -1,8 +1,8 @@
-"""A consumer handles every face once, whatever dies in between."""
+"""A consumer handles every face once, whatever dies in between; every test holds for threads and for asyncio."""
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,39 +13,9 @@ from gate.client import FaceStream, ReceivedFace, ReceivedVisitEnd
 from gate.errors import EventError, PublishError
 from gate.publish.connect import Client, open_client
 from gate.publish.event import FaceEvent, UnknownSchemaError, VisitEndEvent, encode
-from gate.publish.retry import RetryDelays
 
 Make = Callable[..., FaceEvent]
 Open = Callable[..., FaceStream]
-
-
-@pytest.fixture
-def open_stream(server: Any) -> Iterator[Open]:
-    opened: list[FaceStream] = []
-
-    def make(**options: Any) -> FaceStream:
-        defaults: dict[str, Any] = {
-            "group": "recognizers",
-            "consumer": "r1",
-            "from_start": True,
-            "block_s": 0.02,
-            "timeout_s": 1.0,
-            "retry": RetryDelays(first_s=0.005, longest_s=0.02),
-        }
-        stream = FaceStream(server.url, **{**defaults, **options})
-        opened.append(stream)
-        # A loop that never gets what it waits for ends, and its test fails.
-        watchdogs.append(threading.Timer(5.0, stream.stop))
-        watchdogs[-1].start()
-        return stream
-
-    watchdogs: list[threading.Timer] = []
-    yield make
-    for watchdog in watchdogs:
-        watchdog.cancel()
-        watchdog.join()
-    for stream in opened:
-        stream.close()
 
 
 def take(stream: FaceStream, count: int) -> list[int]:

@@ -32,7 +32,7 @@ DEAD_FIELDS = {
     "dead_reason": "why it was written off: " + ", ".join(f"`{reason.value}`" for reason in DeadReason),
     "dead_error": "what was wrong, in words",
     "dead_entry": "id of the entry in its first stream",
-    "dead_deliveries": "how often it was given to a consumer of the group",
+    "dead_deliveries": "how often it was given to a consumer before it was written off",
     "dead_consumer": "the consumer that wrote it off",
 }
 """What a dead letter holds beside the fields of its entry."""
@@ -56,7 +56,7 @@ class DeadLetters:
             "dead_reason": reason.value,
             "dead_error": error,
             "dead_entry": entry.entry_id,
-            "dead_deliveries": entry.deliveries,
+            "dead_deliveries": entry.deliveries - 1,
             "dead_consumer": self._consumer,
         }
         kept = {name: value for name, value in entry.fields.items() if name.decode("utf-8", "replace") not in told}

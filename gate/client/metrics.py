@@ -59,6 +59,10 @@ class ConsumerMetrics(Collector):
         self._group, self._probe = stream.group, stream.lag_probe()
         (registry or REGISTRY).register(self)
 
+    def close(self) -> None:
+        """Disconnect; the next scrape connects again."""
+        self._probe.close()
+
     def describe(self) -> Iterator[Metric]:
         """The names alone, so that registering asks no server."""
         yield from (_family(spec) for spec in CONSUMER_DESIGN)

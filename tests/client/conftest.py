@@ -3,7 +3,9 @@
 import asyncio
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -28,8 +30,8 @@ VISIT = "01JD0000000000000000000000"
 class Server:
     """An embedded server that the test can take away and bring back, empty, at the same address."""
 
-    def __init__(self, folder: Path) -> None:
-        self._redis = EmbeddedRedis(folder)
+    def __init__(self, folder: Path, *options: str) -> None:
+        self._redis = EmbeddedRedis(folder, options=options)
         self.start()
         self.url = self._redis.url
 
@@ -178,13 +180,33 @@ class Awaited:
         self._client.disconnect()
 
 
+@pytest.fixture
+def cluster() -> Iterator[Server]:
+    """A cluster of one node, which refuses commands across slots as any cluster does."""
+    with tempfile.TemporaryDirectory(prefix="gate-test-") as folder:
+        config = str(Path(folder) / "nodes.conf")
+        running = Server(Path(folder), "--cluster-enabled", "yes", "--cluster-config-file", config)
+        running.command("CLUSTER", "ADDSLOTS", *range(16384))
+        wait_until(lambda: b"cluster_state:ok" in running.command("CLUSTER", "INFO"))
+        yield running
+        running.stop()
+
+
+def wait_until(found: Callable[[], bool]) -> None:
+    """Poll; a failed test after a while."""
+    deadline_s = time.monotonic() + 20
+    while not found():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.02)
+
+
 @pytest.fixture(params=["threads", "asyncio"])
-def open_stream(server: Server, request: pytest.FixtureRequest) -> Iterator[Callable[..., Any]]:
+def open_at(request: pytest.FixtureRequest) -> Iterator[Callable[..., Any]]:
     """Opens consumers that start at the beginning, wait briefly, and end by themselves after a while."""
     opened: list[Any] = []
     watchdogs: list[threading.Timer] = []
 
-    def make(**options: Any) -> Any:
+    def make(url: str, **options: Any) -> Any:
         defaults: dict[str, Any] = {
             "group": "recognizers",
             "consumer": "r1",
@@ -194,7 +216,7 @@ def open_stream(server: Server, request: pytest.FixtureRequest) -> Iterator[Call
             "retry": RetryDelays(first_s=0.005, longest_s=0.02),
         }
         kind: Any = FaceStream if request.param == "threads" else OnLoop
-        stream = kind(server.url, **{**defaults, **options})
+        stream = kind(url, **{**defaults, **options})
         opened.append(stream)
         # A loop that never gets what it waits for ends, and its test fails.
         watchdogs.append(threading.Timer(10.0, stream.stop))
@@ -207,3 +229,9 @@ def open_stream(server: Server, request: pytest.FixtureRequest) -> Iterator[Call
         watchdog.join()
     for stream in opened:
         stream.close()
+
+
+@pytest.fixture
+def open_stream(server: Server, open_at: Callable[..., Any]) -> Callable[..., Any]:
+    """`open_at` the running server."""
+    return partial(open_at, server.url)

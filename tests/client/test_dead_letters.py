@@ -1,6 +1,7 @@
 """An entry that nobody can handle is put aside with its reason, and takes nothing else along."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -17,20 +18,21 @@ def dead_letters(server: Any) -> list[dict[bytes, bytes]]:
     return [fields for _, fields in server.command("XRANGE", DEAD, "-", "+")]
 
 
-def work(stream: Any, poison: int, most: int = 100) -> list[int]:
+def work(stream: Any, poison: int, most: int) -> list[int]:
     """What a body handles that raises at `poison`, restarted as by a supervisor, until it has handled `most`."""
     handled: list[int] = []
-    for _ in range(20):
-        try:
+
+    def body(number: int) -> None:
+        if number == poison:
+            raise RuntimeError
+        handled.append(number)
+        if len(handled) == most:
+            stream.stop()
+
+    while len(handled) < most:
+        with suppress(RuntimeError):
             for face in stream:
-                if face.event.seq == poison:
-                    raise RuntimeError
-                handled.append(face.event.seq)
-                if len(handled) == most:
-                    stream.stop()
-        except RuntimeError:
-            continue
-        break
+                body(face.event.seq)
     return handled
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
+from gate.client.base import BaseStream
 from gate.client.lag import GroupLag
 from gate.client.metrics import CONSUMER_DESIGN, ConsumerMetrics
 from gate.client.stream import FaceStream
@@ -65,6 +66,10 @@ def test_a_group_whose_unread_entries_were_trimmed_away_is_behind_by_what_is_lef
     assert (lag.waiting, lag.behind_s) == (1, 0.0)
 
 
+def base_of(stream: Any) -> BaseStream[Any]:
+    return stream if isinstance(stream, FaceStream) else stream.stream
+
+
 @pytest.fixture
 def new_server() -> Iterator[str]:
     """A server from 7.0 where one is installed, for the lag that it counts itself."""
@@ -107,8 +112,8 @@ def test_prometheus_sees_counts_and_lag_and_whether_the_server_is_there(
     server: Any, open_stream: Open, make_face: Make
 ) -> None:
     stream = open_stream(prefetch=1)
-    inner, registry = getattr(stream, "stream", stream), CollectorRegistry()
-    metrics = ConsumerMetrics(inner, registry)
+    registry = CollectorRegistry()
+    metrics = ConsumerMetrics(base_of(stream), registry)
     try:
         server.add(make_face(0), make_face(0), make_face(1))
         server.add_entry({"hello": b"world"})
@@ -134,7 +139,7 @@ def test_prometheus_sees_counts_and_lag_and_whether_the_server_is_there(
 def test_every_metric_is_in_the_table(open_stream: Open) -> None:
     registry = CollectorRegistry()
     stream = open_stream()
-    metrics = ConsumerMetrics(getattr(stream, "stream", stream), registry)
+    metrics = ConsumerMetrics(base_of(stream), registry)
     shown = generate_latest(registry).decode()
     metrics.close()
     assert {line.split()[2] for line in shown.splitlines() if line.startswith("# HELP")} == {

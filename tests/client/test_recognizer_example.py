@@ -48,7 +48,7 @@ def test_the_recognizer_names_whom_it_knows_and_numbers_the_others(
     with (tmp_path / "said").open("w+") as said, subprocess.Popen(command, stdout=said, text=True) as recognizer:
         try:
             wait_until(lambda: server.command("EXISTS", "facegate:faces") == 1)
-            camera = ["--source", "virtual:?seconds=32&fps=5", "--fast", "--until-eof", "--port", "0"]
+            camera = ["--source", "virtual:?seconds=24&fps=4", "--fast", "--until-eof", "--port", "0"]
             gate = [sys.executable, "-m", "gate", "run", *camera, "--redis", server.url]
             subprocess.run(gate, check=True, timeout=300, capture_output=True)
             wait_until(lambda: caught_up(server.url))

@@ -1,11 +1,13 @@
 """The example recognizer names who comes: a real gate on the virtual camera, a real Redis, a network of the zoo."""
 
+import json
 import subprocess
 import sys
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import numpy as np
 import pytest
 from PIL import Image
@@ -13,6 +15,7 @@ from PIL import Image
 from gate.capture.scene_people import PEOPLE
 from gate.client.lag import LagProbe
 from gate.faces.align import align
+from gate.publish.event import as_json, decode
 from gate.weights.zoo import Zoo
 from tests.client.conftest import wait_until
 from tests.conftest import REPOSITORY
@@ -57,6 +60,9 @@ def test_the_recognizer_names_whom_it_knows_and_numbers_the_others(
         said.seek(0)
         lines = [line.split() for line in said]
 
+    schema = json.loads((REPOSITORY / "docs" / "event.schema.json").read_text(encoding="utf-8"))
+    for _, fields in server.command("XRANGE", "facegate:faces", "-", "+"):
+        jsonschema.validate(as_json(decode(fields)), schema)
     names_by_visit = defaultdict(set)
     for camera_name, visit, name, _ in lines:
         assert camera_name == "cam1"

@@ -1,15 +1,18 @@
-"""The asyncio twin of a client of `gate.publish.connect`: the same address, checks and options."""
+"""The asyncio twin of `gate.publish.connect.open_client`: the same addresses, checks and options."""
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import redis
-from redis.asyncio import Connection, ConnectionPool, Redis, SSLConnection, UnixDomainSocketConnection
+from redis.asyncio import Connection, ConnectionPool, Redis, RedisCluster, SSLConnection, UnixDomainSocketConnection
+from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 from redis.connection import SSLConnection as BlockingSSLConnection
 from redis.connection import UnixDomainSocketConnection as BlockingUnixConnection
 
-from gate.publish.connect import open_client
+from gate.publish.connect import Plan, Tls, connection_plan
 
 
 class AsyncClient(Protocol):
@@ -25,15 +28,18 @@ class AsyncClient(Protocol):
 
 
 class AsyncRedisClient:
-    """`redis.asyncio.Redis` behind those doors."""
+    """One server, or a cluster, behind those doors. It is made at the first command, in the loop that sends it."""
 
-    def __init__(self, pool: ConnectionPool) -> None:
-        self._redis: Any = Redis(connection_pool=pool)
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+        self._server: Any = None
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         """See `AsyncClient.execute_command`."""
+        if self._server is None:
+            self._server = self._make()
         try:
-            return await self._redis.execute_command(*args, **options)
+            return await self._server.execute_command(*args, **options)
         except redis.ConnectionError as error:
             # Where connecting fails, redis-py says so around what the server answered, such as a refused password.
             if isinstance(error.__cause__, redis.RedisError):
@@ -41,18 +47,40 @@ class AsyncRedisClient:
             raise
 
     async def disconnect(self) -> None:
-        """See `AsyncClient.disconnect`."""
-        await self._redis.connection_pool.disconnect()
+        """See `AsyncClient.disconnect`. The nodes of a cluster are asked anew next time: one of them may be gone."""
+        server, self._server = self._server, None
+        if server is not None:
+            await server.aclose(True) if isinstance(server, Redis) else await server.aclose()
 
 
-def open_async_client(url: str, password: str | None = None, timeout_s: float = 5.0) -> AsyncClient:
-    """`gate.publish.connect.open_client` for asyncio; nothing is connected yet. Raises as that does."""
-    pool = open_client(url, password, timeout_s).pool
-    options: dict[str, Any] = dict(pool.connection_kwargs)
-    options["retry"] = Retry(NoBackoff(), 0)
+def open_async_client(
+    url: str,
+    password: str | None = None,
+    timeout_s: float = 5.0,
+    *,
+    tls: Tls | None = None,
+    sentinel_password: str | None = None,
+) -> AsyncClient:
+    """`gate.publish.connect.open_client` for asyncio; nothing is connected yet. Parameters and exceptions as there."""
+    plan = connection_plan(url, password, timeout_s, tls=tls, sentinel_password=sentinel_password)
+    return AsyncRedisClient(lambda: _server(plan))
+
+
+def _server(plan: Plan) -> Any:
+    options = {**plan.options, "retry": Retry(NoBackoff(), 0)}
+    if plan.kind == "cluster":
+        node: Callable[[str, int], Any] = ClusterNode
+        cluster: Callable[..., Any] = RedisCluster
+        return cluster(startup_nodes=[node(host, port) for host, port in plan.nodes], **options)
+    if plan.kind == "sentinel":
+        make: Callable[..., Any] = Sentinel
+        of_sentinels = {**plan.sentinel_options, "retry": options["retry"]}
+        return make(plan.nodes, sentinel_kwargs=of_sentinels, **options).master_for(plan.master)
+    blocking = options.pop("connection_class")
     kind: type[Connection | UnixDomainSocketConnection] = Connection
-    if issubclass(pool.connection_class, BlockingSSLConnection):
+    if issubclass(blocking, BlockingSSLConnection):
         kind = SSLConnection
-    elif issubclass(pool.connection_class, BlockingUnixConnection):
+    elif issubclass(blocking, BlockingUnixConnection):
         kind = UnixDomainSocketConnection
-    return AsyncRedisClient(ConnectionPool(connection_class=kind, **options))
+    # From the pool, so that closing the client closes the pool as well.
+    return Redis.from_pool(ConnectionPool(connection_class=kind, **options))

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Generic, Literal, TypeVar
 
 from gate.client.consumer import Consumer, Rules
@@ -11,6 +12,7 @@ from gate.client.memory import GroupMemory
 from gate.client.outcomes import Counts
 from gate.client.readers import GroupReader, Reader, TailReader
 from gate.client.steps import Steps
+from gate.publish.connect import Tls, open_client
 from gate.publish.retry import RetryDelays
 
 C = TypeVar("C")
@@ -27,6 +29,8 @@ class BaseStream(Generic[C]):
         consumer: str | None = None,
         stream: str | Sequence[str] = "facegate:faces",
         password: str | None = None,
+        tls: Tls | None = None,
+        sentinel_password: str | None = None,
         from_start: bool = False,
         block_s: float = 1.0,
         timeout_s: float = 5.0,
@@ -48,6 +52,8 @@ class BaseStream(Generic[C]):
             consumer: name of this consumer, unique in the group and the same after a restart; needed with `group`.
             stream: key of the stream, or several keys.
             password: wins over the one in `url`.
+            tls: files for `rediss://`.
+            sentinel_password: of the Sentinels themselves.
             from_start: begin with the oldest entry instead of now; has no effect on a group that exists.
             block_s: longest wait for an entry, and so for `stop` to take effect.
             timeout_s: for connecting and for each reply.
@@ -78,9 +84,10 @@ class BaseStream(Generic[C]):
         if group is None and remember_s is not None:
             raise ValueError("remember_s needs a group: without one there is nobody to share with")
         self._url, self._streams, self._group = url, streams, group
-        self._password, self._timeout_s = password, timeout_s
         self._stopped = threading.Event()
-        self._client = (connect or self._connect)(url, password, timeout_s + block_s)
+        secrets = {"tls": tls, "sentinel_password": sentinel_password}
+        self._client = (connect or partial(self._connect, **secrets))(url, password, timeout_s + block_s)
+        self._open_probe = partial(open_client, url, password, timeout_s, tls=tls, sentinel_password=sentinel_password)
         reader: Reader
         if group is None or not consumer:
             reader = TailReader(streams, block_s=block_s, prefetch=prefetch, from_start=from_start)
@@ -107,9 +114,8 @@ class BaseStream(Generic[C]):
             dead_letters=DeadLetters(group, consumer) if group is not None and consumer else None,
         )
 
-    @staticmethod
-    def _connect(url: str, password: str | None, timeout_s: float) -> C:
-        raise NotImplementedError
+    _connect: Callable[..., C]
+    """Makes the client where no other way is given."""
 
     @property
     def counts(self) -> Counts:
@@ -125,7 +131,7 @@ class BaseStream(Generic[C]):
 
     def lag_probe(self) -> LagProbe:
         """Measures the group's lag from any thread. Raises `ValueError` where there is no group."""
-        return LagProbe(self._url, self._password, self._timeout_s, streams=self._streams, group=self.group)
+        return LagProbe(self._open_probe(), self._url, streams=self._streams, group=self.group)
 
     def _lag(self) -> Steps[list[GroupLag]]:
         return group_lag(self._streams, self.group)

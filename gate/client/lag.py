@@ -7,7 +7,7 @@ from typing import Any
 import redis
 
 from gate.client.steps import Command, Step, Steps, perform, send
-from gate.publish.connect import FAULTS, fault, open_client
+from gate.publish.connect import FAULTS, Client, fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +33,10 @@ class GroupLag:
 class LagProbe:
     """Measures a group's lag over a connection of its own, so that a consumer at work is not disturbed."""
 
-    def __init__(self, url: str, password: str | None, timeout_s: float, *, streams: Sequence[str], group: str) -> None:
-        """Nothing is connected yet. Raises `PublishError` where `url` cannot be understood."""
+    def __init__(self, client: Client, url: str, *, streams: Sequence[str], group: str) -> None:
+        """Nothing is sent yet; `url` is for messages, where it is shown without secrets."""
         self._url = url
-        self._client = open_client(url, password, timeout_s)
+        self._client = client
         self._streams, self._group = tuple(streams), group
 
     def measure(self) -> list[GroupLag]:

@@ -15,6 +15,7 @@ from PIL import Image
 from gate.capture.scene_people import PEOPLE
 from gate.client.lag import LagProbe
 from gate.faces.align import align
+from gate.publish.connect import open_client
 from gate.publish.event import as_json, decode
 from gate.weights.zoo import Zoo
 from tests.client.conftest import wait_until
@@ -35,7 +36,7 @@ def enrol(folder: Path, portraits: dict[str, Any], *names: str) -> None:
 
 
 def caught_up(url: str) -> bool:
-    probe = LagProbe(url, None, 5.0, streams=["facegate:faces"], group="recognizers")
+    probe = LagProbe(open_client(url), url, streams=["facegate:faces"], group="recognizers")
     (lag,) = probe.measure()
     probe.close()
     return lag.waiting == 0 and lag.pending == 0

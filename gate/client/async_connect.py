@@ -30,16 +30,17 @@ class AsyncClient(Protocol):
 class AsyncRedisClient:
     """One server, or a cluster, behind those doors. It is made at the first command, in the loop that sends it."""
 
-    def __init__(self, make: Callable[[], Any]) -> None:
+    def __init__(self, make: Callable[[], list[Any]]) -> None:
+        """`make` gives what commands go to, and behind it whatever else is to be closed with it."""
         self._make = make
-        self._server: Any = None
+        self._parts: list[Any] = []
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         """See `AsyncClient.execute_command`."""
-        if self._server is None:
-            self._server = self._make()
+        if not self._parts:
+            self._parts = self._make()
         try:
-            return await self._server.execute_command(*args, **options)
+            return await self._parts[0].execute_command(*args, **options)
         except redis.ConnectionError as error:
             # Where connecting fails, redis-py says so around what the server answered, such as a refused password.
             if isinstance(error.__cause__, redis.RedisError):
@@ -48,9 +49,9 @@ class AsyncRedisClient:
 
     async def disconnect(self) -> None:
         """See `AsyncClient.disconnect`. The nodes of a cluster are asked anew next time: one of them may be gone."""
-        server, self._server = self._server, None
-        if server is not None:
-            await server.aclose(True) if isinstance(server, Redis) else await server.aclose()
+        parts, self._parts = self._parts, []
+        for part in parts:
+            await part.aclose()
 
 
 def open_async_client(
@@ -63,19 +64,20 @@ def open_async_client(
 ) -> AsyncClient:
     """`gate.publish.connect.open_client` for asyncio; nothing is connected yet. Parameters and exceptions as there."""
     plan = connection_plan(url, password, timeout_s, tls=tls, sentinel_password=sentinel_password)
-    return AsyncRedisClient(lambda: _server(plan))
+    return AsyncRedisClient(lambda: _parts(plan))
 
 
-def _server(plan: Plan) -> Any:
+def _parts(plan: Plan) -> list[Any]:
     options = {**plan.options, "retry": Retry(NoBackoff(), 0)}
     if plan.kind == "cluster":
         node: Callable[[str, int], Any] = ClusterNode
         cluster: Callable[..., Any] = RedisCluster
-        return cluster(startup_nodes=[node(host, port) for host, port in plan.nodes], **options)
+        return [cluster(startup_nodes=[node(host, port) for host, port in plan.nodes], **options)]
     if plan.kind == "sentinel":
         make: Callable[..., Any] = Sentinel
         of_sentinels = {**plan.sentinel_options, "retry": options["retry"]}
-        return make(plan.nodes, sentinel_kwargs=of_sentinels, **options).master_for(plan.master)
+        sentinel = make(plan.nodes, sentinel_kwargs=of_sentinels, **options)
+        return [sentinel.master_for(plan.master), *sentinel.sentinels]
     blocking = options.pop("connection_class")
     kind: type[Connection | UnixDomainSocketConnection] = Connection
     if issubclass(blocking, BlockingSSLConnection):
@@ -83,4 +85,4 @@ def _server(plan: Plan) -> Any:
     elif issubclass(blocking, BlockingUnixConnection):
         kind = UnixDomainSocketConnection
     # From the pool, so that closing the client closes the pool as well.
-    return Redis.from_pool(ConnectionPool(connection_class=kind, **options))
+    return [Redis.from_pool(ConnectionPool(connection_class=kind, **options))]

@@ -25,6 +25,7 @@ from redis.exceptions import (
     NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
+    RedisClusterException,
     ResponseError,
     TryAgainError,
 )
@@ -41,7 +42,7 @@ SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redi
 
 _PORTS = {"": 6379, "cluster": 6379, "sentinel": 26379}
 
-FAULTS = (redis.RedisError, OSError, ValueError, LookupError, TypeError, AttributeError)
+FAULTS = (redis.RedisError, RedisClusterException, OSError, ValueError, LookupError, TypeError, AttributeError)
 """What a call of redis-py may raise: its own errors, and whatever its parser trips over when bytes were corrupted."""
 
 _REMEDIES = {

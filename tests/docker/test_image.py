@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from gate.cli import build_parser
-from gate.config import DetectorConfig, HttpConfig
+from gate.config import DetectorConfig, HttpConfig, SpoolConfig
+from gate.delivery import spool_folder
 from gate.observe.health import Health
 from gate.observe.http import HttpServer
 from gate.observe.metrics import Metrics
@@ -50,6 +51,11 @@ def test_weights_lie_on_a_volume_the_code_looks_into(dockerfile: Dockerfile, mon
     monkeypatch.setenv("GATE_WEIGHTS", environment["GATE_WEIGHTS"])
     assert str(default_folder()) in dockerfile.json("runtime", "VOLUME")
     assert any(words.endswith(f"/weights {default_folder()}") for words in dockerfile.values("runtime", "COPY"))
+
+
+def test_the_spool_lies_on_a_volume(dockerfile: Dockerfile, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STATE_DIRECTORY", dockerfile.environment("runtime")["STATE_DIRECTORY"])
+    assert str(spool_folder(SpoolConfig())) in dockerfile.json("runtime", "VOLUME")
 
 
 def test_what_libraries_cache_goes_where_a_read_only_container_can_write(dockerfile: Dockerfile) -> None:

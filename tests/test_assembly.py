@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 
 import gate.assembly
-from gate.assembly import BEAT_S, EMBEDDED_MAX_EVENTS, PATIENCE, build_sink, check_cameras, load_detector, rhythm_of
+from gate.assembly import BEAT_S, PATIENCE, check_cameras, load_detector, rhythm_of
 from gate.clock import SystemClock
 from gate.config import GateConfig, build_config
+from gate.delivery import EMBEDDED_MAX_EVENTS, build_sink
 from gate.errors import ConfigError, WeightsError
 from gate.publish.embedded import EmbeddedRedis
 from gate.types import Image
@@ -73,7 +74,7 @@ def test_an_embedded_redis_keeps_few_events_unless_told_and_is_given_no_password
         sink = build_sink(config, server.url, SystemClock())
         try:
             assert sink.check().startswith("Redis")
-            assert sink._max_events == most
+            assert sink._retention.most_entries("faces", ()) == most
         finally:
             sink.close()
 

@@ -133,9 +133,9 @@ class Publisher:
             # A thread in a long back-off would sleep through the whole time-out: it tries again now.
             self._draining = True
             self._changed.notify_all()
-            self._changed.wait_for(lambda: self._left() == 0, timeout_s)
+            self._changed.wait_for(lambda: self.left == 0, timeout_s)
             self._draining = False
-            return self._left() - self._waiting.kept(self._in_flight)
+            return self.left - self._waiting.kept(self._in_flight)
 
     def close(self, timeout_s: float = 10.0) -> None:
         """Stop the thread after the attempt under way and close the sink; what then is not kept counts as dropped.
@@ -153,11 +153,13 @@ class Publisher:
             return
         self._waiting.close(timeout_s)
         with self._changed:
-            lost = self._left() - self._waiting.kept(self._in_flight)
+            lost = self.left - self._waiting.kept(self._in_flight)
         if lost:
             self._observer.dropped(DropReason.CLOSED.value, lost)
 
-    def _left(self) -> int:
+    @property
+    def left(self) -> int:
+        """How many events have not arrived yet."""
         return len(self._waiting) + len(self._in_flight)
 
     def _run(self) -> None:
@@ -231,7 +233,7 @@ class Publisher:
 
     def _tell_depth(self) -> None:
         with self._changed:
-            events, size_bytes = self._left(), self._waiting.size_bytes + self._bytes_in_flight()
+            events, size_bytes = self.left, self._waiting.size_bytes + self._bytes_in_flight()
         self._observer.depth(events, size_bytes)
 
     def _bytes_in_flight(self) -> int:

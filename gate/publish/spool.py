@@ -334,6 +334,7 @@ class SpooledBacklog:
     def _write(self, file: SpoolFile) -> None:
         with self.changed:
             group = list(islice(self._unwritten.values(), GROUP_EVENTS))
+            self._patient = self._patient or not group
         if not group:
             return
         self._begin_write()

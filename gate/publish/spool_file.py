@@ -232,7 +232,8 @@ class SpoolFile:
     def tidy(self) -> None:
         """Give back the room of events that are gone, so that no picture of them stays in the file."""
         with self._translated():
-            self._db.execute("PRAGMA incremental_vacuum").fetchall()
+            # `execute` would stop after one page: each is a step that returns no row.
+            self._db.executescript("PRAGMA incremental_vacuum")
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def is_there(self) -> bool:

@@ -29,8 +29,8 @@ class Pipeline(Protocol):
 class Client(Protocol):
     """The few doors of `redis.Redis` that are used here, which is untyped behind them."""
 
-    def execute_command(self, *args: Any) -> Any:
-        """Send one command and read its reply."""
+    def execute_command(self, *args: Any, **options: Any) -> Any:
+        """Send one command and read its reply; `options` are for redis-py's parser of the reply."""
         ...
 
     def pipeline(self, *, transaction: bool) -> Pipeline:
@@ -48,9 +48,9 @@ class RedisClient:
     def __init__(self, server: Any) -> None:
         self._redis = server
 
-    def execute_command(self, *args: Any) -> Any:
+    def execute_command(self, *args: Any, **options: Any) -> Any:
         """See `Client.execute_command`."""
-        return self._redis.execute_command(*args)
+        return self._redis.execute_command(*args, **options)
 
     def pipeline(self, *, transaction: bool) -> Pipeline:
         """See `Client.pipeline`."""
@@ -71,9 +71,9 @@ class ClusterClient:
         self._lock = threading.Lock()
         self._cluster: Any = None
 
-    def execute_command(self, *args: Any) -> Any:
+    def execute_command(self, *args: Any, **options: Any) -> Any:
         """See `Client.execute_command`."""
-        return self.cluster().execute_command(*args)
+        return self.cluster().execute_command(*args, **options)
 
     def pipeline(self, *, transaction: bool) -> Pipeline:  # noqa: ARG002 - nodes share no transaction
         """See `Client.pipeline`; each node gets its part."""

@@ -7,7 +7,7 @@ whose message names the address without its secrets and what to do.
 import socket
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -25,6 +25,7 @@ from redis.exceptions import (
     NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
+    RedisClusterException,
     ResponseError,
     TryAgainError,
 )
@@ -35,13 +36,13 @@ from gate.publish.clients import Client, ClusterClient, RedisClient
 from gate.publish.sink import FaultCause, SinkError
 from gate.redact import safe_address
 
-__all__ = ["FAULTS", "SCHEMES", "Client", "Tls", "fault", "open_client", "shown"]
+__all__ = ["FAULTS", "SCHEMES", "Client", "Plan", "Tls", "connection_plan", "fault", "open_client", "shown"]
 
 SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster")
 
 _PORTS = {"": 6379, "cluster": 6379, "sentinel": 26379}
 
-FAULTS = (redis.RedisError, OSError, ValueError, LookupError, TypeError, AttributeError)
+FAULTS = (redis.RedisError, RedisClusterException, OSError, ValueError, LookupError, TypeError, AttributeError)
 """What a call of redis-py may raise: its own errors, and whatever its parser trips over when bytes were corrupted."""
 
 _REMEDIES = {
@@ -80,6 +81,24 @@ class Tls:
     ca_file: Path | None = None
     cert_file: Path | None = None
     key_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Plan:
+    """How a URL is reached, for a client of redis-py with threads or with asyncio. It holds secrets."""
+
+    kind: str
+    """Empty, `sentinel` or `cluster`."""
+
+    nodes: tuple[tuple[str, int], ...]
+    """Of Sentinels or of a cluster."""
+
+    master: str
+    options: dict[str, Any]
+    """For each connection; with `connection_class` where there is one server."""
+
+    sentinel_options: dict[str, Any] = field(default_factory=dict)
+    """For each connection to a Sentinel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,21 +140,37 @@ def open_client(
     Raises:
         SinkError: the URL or a file cannot be used.
     """
+    plan = connection_plan(url, password, timeout_s, tls=tls, sentinel_password=sentinel_password)
+    if plan.kind == "cluster":
+        return ClusterClient(plan.nodes, plan.options)
+    if plan.kind == "sentinel":
+        make: Callable[..., Any] = Sentinel
+        sentinel = make(plan.nodes, sentinel_kwargs=plan.sentinel_options, **plan.options)
+        return RedisClient(sentinel.master_for(plan.master))
+    return RedisClient(redis.Redis(connection_pool=ConnectionPool(**plan.options)))
+
+
+def connection_plan(
+    url: str,
+    password: str | None = None,
+    timeout_s: float = 5.0,
+    *,
+    tls: Tls | None = None,
+    sentinel_password: str | None = None,
+) -> Plan:
+    """What `open_client` makes its client of; parameters and exceptions as there."""
     address = _address(url)
     options = _connection_options(address, url, password, timeout_s, tls or Tls())
     if address.kind == "cluster":
         if options.pop("db", 0):
             raise _bad_address(url, "a cluster has one database only; remove its number")
-        return ClusterClient(address.nodes, {**options, "ssl": address.secure})
+        return Plan("cluster", address.nodes, "", {**options, "ssl": address.secure})
     if address.kind == "sentinel":
+        secure = {"ssl": True} if address.secure else {}
         shared = {name: value for name, value in options.items() if name not in {"db", "username", "password"}}
         secret = {} if sentinel_password is None else {"password": sentinel_password}
-        secure = {"ssl": True} if address.secure else {}
-        make: Callable[..., Any] = Sentinel
-        sentinel = make(address.nodes, sentinel_kwargs={**shared, **secret, **secure}, **options, **secure)
-        return RedisClient(sentinel.master_for(address.master))
-    connection_class = options.pop("connection_class", redis.Connection)
-    return RedisClient(redis.Redis(connection_pool=ConnectionPool(connection_class=connection_class, **options)))
+        return Plan("sentinel", address.nodes, address.master, {**options, **secure}, {**shared, **secret, **secure})
+    return Plan("", (), "", {"connection_class": redis.Connection, **options})
 
 
 def _connection_options(

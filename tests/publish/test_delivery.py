@@ -207,8 +207,9 @@ def wait_for_arrival(publisher: Publisher) -> bool:
 
 @pytest.mark.parametrize("known", [True, False], ids=["continues from a position", "knows no position"])
 def test_what_was_sent_before_a_crash_and_not_noted_is_not_sent_again(
-    build: Build, told: Told, redis_server: Any, make_face: Make, tmp_path: Path, known: bool
+    build: Build, redis_server: Any, make_face: Make, tmp_path: Path, known: bool
 ) -> None:
+    told = Told()
     before = [make_face(number) for number in range(5)]
     batch = [make_face(number) for number in range(5, 15)]
     sink = RedisSink(redis_server.url, clock=SystemClock())

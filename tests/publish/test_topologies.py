@@ -26,6 +26,7 @@ from gate.publish.retry import RetryDelays
 from gate.publish.sink import FaultCause, SinkError
 from tests.publish.test_delivery import Told
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 Make = Callable[..., FaceEvent]
 
 
@@ -451,3 +452,45 @@ def test_an_address_that_cannot_be_meant_is_refused(url: str, problem: str) -> N
 )
 def test_no_address_shows_a_password(url: str, seen: str) -> None:
     assert shown(url) == seen
+
+
+@pytest.mark.slow
+def test_the_documented_rights_are_enough_in_a_cluster(
+    cluster: list[int], publish: Callable[..., Publisher], make_face: Make
+) -> None:
+    more = rights_of("gate in a cluster")
+    for port in cluster:
+        call(port, "ACL", "SETUSER", "gate", "on", ">hunter2", "~faces:*", "-@all", *rights_of("gate"), *more)
+    url = f"redis+cluster://gate:hunter2@127.0.0.1:{cluster[0]}"
+    sink = RedisSink(url, clock=SystemClock(), stream="faces:{camera}", timeout_s=2.0, max_age_s=3600)
+    sink.check_streams(["door", "lobby"])
+    told = Told()
+    publisher = publish(sink, told)
+    for number in range(10):
+        publisher.offer(make_face(number, camera=("door", "lobby")[number % 2]))
+    sink.doubt([make_face(0)])
+    assert publisher.drain(20) == 0
+    assert not told.causes
+
+
+@pytest.mark.slow
+def test_the_documented_rights_are_enough_on_sentinels(servers: Servers, make_face: Make, tmp_path: Path) -> None:
+    master = servers.start()
+    sentinel = servers.start("--sentinel", config=f"sentinel monitor doors 127.0.0.1 {master} 1\n")
+    rights = rights_of("gate on Sentinels")
+    call(sentinel, "ACL", "SETUSER", "default", "reset", "on", ">hunter2", "-@all", *rights)
+    sink = RedisSink(
+        f"redis+sentinel://127.0.0.1:{sentinel}/doors",
+        clock=SystemClock(),
+        connect=lambda url, password, timeout_s: open_client(url, password, timeout_s, sentinel_password="hunter2"),
+    )
+    sink.send([make_face(0)])
+    assert ids_at(master, "facegate:faces") == [make_face(0).event_id]
+    sink.close()
+
+
+def rights_of(whom: str) -> list[str]:
+    """The rights that the documentation gives somebody."""
+    page = (REPOSITORY / "docs" / "delivery.md").read_text(encoding="utf-8")
+    (line,) = (line for line in page.splitlines() if line.startswith(f"| {whom} |"))
+    return [word.replace("\\", "").strip(",") for word in line.replace("`", " ").split() if word.startswith("+")]

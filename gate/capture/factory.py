@@ -56,6 +56,7 @@ def _stream(config: CameraConfig, clock: Clock, *, listen: bool) -> FrameSource:
         open_timeout_s=config.open_timeout_s,
         read_timeout_s=config.read_timeout_s,
         listen=listen,
+        decode=config.decode,
     )
 
 
@@ -63,7 +64,8 @@ def _file(config: CameraConfig, clock: Clock, stop: threading.Event) -> FrameSou
     from gate.capture.file import FileSource
 
     realtime = config.pace == "realtime"
-    return FileSource(file_path(config.address), clock=clock, stop=stop, loop=config.loop, realtime=realtime)
+    path = file_path(config.address)
+    return FileSource(path, clock=clock, stop=stop, loop=config.loop, realtime=realtime, decode=config.decode)
 
 
 def _webcam(config: CameraConfig) -> FrameSource:

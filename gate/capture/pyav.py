@@ -9,8 +9,10 @@ import numpy as np
 
 from gate.capture.causes import Cause, classify, lost
 from gate.capture.guard import Guard
-from gate.capture.source import CorruptPictureError, Picture
+from gate.capture.hardware import accelerator
+from gate.capture.source import CorruptPictureError, Encoding, Picture
 from gate.clock import Clock
+from gate.config import Decode
 from gate.errors import CaptureError
 from gate.types import Image
 
@@ -52,6 +54,9 @@ class Dial:
     read_timeout_s: float | None = None
     """Longest silence between two packets; None waits for ever."""
 
+    decode: Decode = "cpu"
+    """Where pictures are decoded."""
+
 
 class Decoder:
     """One opened container: packets in, RGB pictures out.
@@ -68,6 +73,7 @@ class Decoder:
         self._ready: deque[VideoFrame] = deque()
         self._corrupt_in_a_row = 0
         self._packets: Iterator[Packet[Stream]] = iter(())
+        self._refused = ""
         self._container = self._open()
         self._guard = Guard(self._free)
         stream = _video_stream(self._container)
@@ -112,7 +118,7 @@ class Decoder:
         else:
             self._corrupt_in_a_row = 0
             pts_ms = None if frame.pts is None or frame.time_base is None else float(frame.pts * frame.time_base * 1000)
-            return Picture(image, pts_ms)
+            return Picture(image, pts_ms, self._encoding(frame))
         self._count_corrupt()
         raise CorruptPictureError(f"conversion to RGB failed: {problem}")
 
@@ -120,10 +126,20 @@ class Decoder:
         """Release the container now, or as soon as its reader lets go of it."""
         self._guard.close()
 
+    def _encoding(self, frame: "VideoFrame") -> Encoding:
+        context = self._stream.codec_context
+        # NVDEC's pictures come with interleaved colour planes (nv12, p010 …); FFmpeg's own decoders never make those.
+        by_cuda = context.is_hwaccel and not frame.format.name.startswith("yuv")
+        refused = self._refused
+        if context.is_hwaccel and not by_cuda:
+            refused = f"the card does not decode this {context.name}"
+        return Encoding(context.name, "cuda" if by_cuda else "cpu", refused)
+
     def _open(self) -> "InputContainer":
         import av
 
         dial = self._dial
+        hardware, self._refused = accelerator(dial.decode)
         started_s = self._clock.monotonic_s()
         try:
             return av.open(
@@ -132,6 +148,7 @@ class Decoder:
                 options=dial.options,
                 timeout=(dial.open_timeout_s, dial.read_timeout_s),
                 metadata_errors="replace",
+                hwaccel=hardware,
             )
         except Exception as error:  # noqa: BLE001 -- whatever PyAV raises, its text holds the URL and must end here
             failure = self._explain(error, opening=True, since_s=started_s, timeout_s=dial.open_timeout_s)

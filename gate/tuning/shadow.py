@@ -226,6 +226,7 @@ class _Ends:
         self._seen: set[str] = set()
         self.lost_for_good: set[str] = set()
         self.up, self.dropped, self.corrupt, self.ended = report.up, report.dropped, report.corrupt, report.ended
+        self.changed = report.changed
 
     def frame(self, camera: str, captured_ms: int) -> None:
         self._seen.add(camera)

@@ -320,7 +320,9 @@ def grey_steps(count: int, size: tuple[int, int] = (160, 128)) -> list[Image]:
 
 def _troubled(clip: Clip, seconds: float, seed: int) -> Conduct:
     dice = random.Random(seed)
-    return Conduct(clip, pictures=max(2, round(seconds * clip.fps * dice.uniform(0.3, 1.7))), ending=list(Ending)[seed % 3])
+    return Conduct(
+        clip, pictures=max(2, round(seconds * clip.fps * dice.uniform(0.3, 1.7))), ending=list(Ending)[seed % 3]
+    )
 
 
 async def _serve_many(arguments: argparse.Namespace) -> None:

@@ -130,8 +130,8 @@ def cameras() -> str:
         "Cameras",
         "Causes of `facegate_reconnects_total`, of the log's `camera_lost`, of `/readyz`, `/status` and `gate check`. "
         "A lost camera is tried again after a random time of up to 1 s, doubled with every loss up to 30 s, and from "
-        "the start again once it has delivered for a minute. After `auth` it is 30 to 60 s, doubled up to half an hour, "
-        "so that the camera does not lock the account; a changed `password_file` is tried at once.",
+        "the start again once it has delivered for a minute. After `auth` it is 30 to 60 s, doubled up to half an "
+        "hour, so that the camera does not lock the account; a changed `password_file` is tried at once.",
         ("cause", "meaning", "remedy"),
         ((cause.value, cause.meaning, cause.remedy) for cause in Cause),
     )

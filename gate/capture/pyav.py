@@ -13,7 +13,6 @@ from gate.capture.hardware import accelerator
 from gate.capture.source import CorruptPictureError, Encoding, Picture
 from gate.clock import Clock
 from gate.config import Decode
-from gate.errors import CaptureError
 from gate.types import Image
 
 if TYPE_CHECKING:
@@ -151,15 +150,17 @@ class Decoder:
                 hwaccel=hardware,
             )
         except Exception as error:  # noqa: BLE001 -- whatever PyAV raises, its text holds the URL and must end here
-            failure = self._explain(error, opening=True, since_s=started_s, timeout_s=dial.open_timeout_s)
-        # Outside the handler, so that the exception with the password is not chained to ours.
-        raise failure
+            cause = self._cause_of(error, opening=True, since_s=started_s, timeout_s=dial.open_timeout_s)
+        # Outside the handler, so that the exception with the password is not chained to ours. And made here: one that
+        # stood in a local variable would hold this frame, which holds the decoder, whose threads would wait for the
+        # collector (64 failing cameras: 225 threads, 123 without).
+        raise lost(dial.label, cause)
 
     def _advance(self) -> bool:
         from av.error import InvalidDataError
 
         started_s = self._clock.monotonic_s()
-        failure: CaptureError | None = None
+        cause: Cause | None = None
         try:
             packet = next(self._packets, None)
             if packet is None:
@@ -172,11 +173,11 @@ class Decoder:
             # from the container's position in both cases.
             self._packets = self._container.demux()
         except Exception as error:  # noqa: BLE001 -- as in _open
-            failure = self._explain(error, opening=False, since_s=started_s, timeout_s=self._dial.read_timeout_s)
+            cause = self._cause_of(error, opening=False, since_s=started_s, timeout_s=self._dial.read_timeout_s)
         else:
             return True
-        if failure is not None:
-            raise failure
+        if cause is not None:
+            raise lost(self._dial.label, cause)
         self._count_corrupt()
         raise CorruptPictureError("a packet cannot be decoded")
 
@@ -186,11 +187,10 @@ class Decoder:
             detail = f"{self._corrupt_in_a_row} pictures in a row could not be decoded"
             raise lost(self._dial.label, Cause.CODEC, detail=detail)
 
-    def _explain(self, error: Exception, *, opening: bool, since_s: float, timeout_s: float | None) -> CaptureError:
+    def _cause_of(self, error: Exception, *, opening: bool, since_s: float, timeout_s: float | None) -> Cause:
         took_s = self._clock.monotonic_s() - since_s
         timed_out = timeout_s is not None and took_s >= timeout_s * TIMED_OUT_SHARE
-        cause = classify(error, scheme=self._dial.scheme, opening=opening, timed_out=timed_out)
-        return lost(self._dial.label, cause)
+        return classify(error, scheme=self._dial.scheme, opening=opening, timed_out=timed_out)
 
     def _free(self) -> None:
         self._packets = iter(())

@@ -76,15 +76,15 @@ class StreamSource:
         try:
             self._decoder = Decoder(self._dial, self._clock)
         except CaptureError as error:
-            failure = error
+            if self._resolved(error):
+                raise
         else:
             # The first picture waits for a key frame, which may be seconds away.
             self._deadline_s = self._clock.monotonic_s() + self._open_timeout_s + self._read_timeout_s
             if self._closed:
                 self._decoder.close()
             return
-        unresolved = failure.cause == Cause.TLS.value and self._dial.scheme in TLS_SCHEMES and not _resolves(self._dial)
-        raise lost(self.label, Cause.UNREACHABLE) if unresolved else failure
+        raise lost(self.label, Cause.UNREACHABLE)
 
     def read(self) -> Picture:
         """The next picture. Raises `CorruptPictureError` or, when the camera is lost, `CaptureError`."""
@@ -107,6 +107,10 @@ class StreamSource:
         self._closed = True
         if self._decoder is not None:
             self._decoder.close()
+
+    def _resolved(self, error: CaptureError) -> bool:
+        """Whether the failure is more than a name without an address."""
+        return error.cause != Cause.TLS.value or self._dial.scheme not in TLS_SCHEMES or _resolves(self._dial)
 
     def _watch(self) -> None:
         if self._clock.monotonic_s() > self._deadline_s:

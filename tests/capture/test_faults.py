@@ -138,7 +138,13 @@ def until(holds: Callable[[], Any], what: str) -> None:
 
 @pytest.mark.parametrize(("cause", "fault"), [(cause, fault) for cause, faults in FAULTS.items() for fault in faults])
 def test_each_fault_is_told_everywhere_by_its_cause_and_nowhere_with_a_secret(
-    cause: str, fault: str, clip: Clip, servers: ExitStack, written: io.StringIO, capfd: pytest.CaptureFixture[str]
+    cause: str,
+    fault: str,
+    *,
+    clip: Clip,
+    servers: ExitStack,
+    written: io.StringIO,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     watched = watch(servers, address(fault, clip, servers))
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import av
 import numpy as np
@@ -22,9 +22,6 @@ from gate.errors import CaptureError
 from gate.types import Image
 from tests.capture.rtsp_camera import Clip, Conduct, encode, grey_steps, serving
 from tests.capture.sockets import send_stream, tcp_server
-
-if TYPE_CHECKING:
-    from av.video.stream import VideoStream
 
 
 def source_at(port: int, **options: Any) -> StreamSource:
@@ -258,7 +255,7 @@ def test_a_picture_filmed_upright_is_turned_as_its_display_matrix_says(
 ) -> None:
     path = tmp_path / "turned.mp4"
     with av.open(str(path), "w") as container:
-        stream = cast("VideoStream", container.add_stream("libx264", rate=25))
+        stream = container.add_stream("libx264", rate=25)
         stream.width, stream.height, stream.pix_fmt = 160, 128, "yuv420p"
         stream.set_display_rotation(degrees)
         for number in range(3):

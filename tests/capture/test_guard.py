@@ -129,7 +129,7 @@ def test_a_stream_that_is_lost_again_and_again_leaves_no_decoder_thread_behind(
             lose(port)
         return len(list(THREADS_OF_THIS_PROCESS.iterdir()))
 
-    with serving(Conduct(encode(grey_steps(3), fps=50), pictures=3, ending=ending)) as camera:
+    with serving(Conduct(encode(grey_steps(3), fps=50), pictures=15, ending=ending)) as camera:
         after_one = threads_after(1, camera.port)
         assert threads_after(8, camera.port) < after_one + 8
 

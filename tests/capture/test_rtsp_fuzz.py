@@ -165,11 +165,15 @@ def outcome(port: int) -> str:
     source = StreamSource(
         f"rtsp://adm1n:Geh3im@127.0.0.1:{port}/T0ken", clock=SystemClock(), open_timeout_s=0.3, read_timeout_s=0.3
     )
-    with closing(source), pytest.raises(CaptureError) as caught:
+
+    def watch() -> None:
         source.open()
         while True:
             with suppress(CorruptPictureError):
                 source.read()
+
+    with closing(source), pytest.raises(CaptureError) as caught:
+        watch()
     assert not [secret for secret in ("adm1n", "Geh3im", "T0ken") if secret in str(caught.value)]
     return caught.value.cause
 

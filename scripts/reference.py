@@ -23,7 +23,7 @@ from gate.config_change import IN_PLACE, REASONS
 from gate.observe.table import DESIGN
 from gate.publish.event import FIELDS
 from gate.quality import methods
-from gate.reasons import FallbackCause, Reason
+from gate.reasons import FallbackCause, Reason, Shed
 from gate.types import Signals
 from gate.weights.table import load_table
 
@@ -41,6 +41,7 @@ def document() -> str:
         metrics(),
         causes(),
         cameras(),
+        shed(),
         events(),
         signals(),
         quality_methods(),
@@ -138,6 +139,17 @@ def cameras() -> str:
     words = "Values of `change` in `facegate_stream_changes_total` and in the log's `camera_changed`."
     rows = ((change.value, change.meaning) for change in Change)
     return away + "\n" + section("Changes in a stream", words, ("change", "meaning"), rows)
+
+
+def shed() -> str:
+    """Everything that is left out under load."""
+    words = (
+        "What `facegate_shedding` and `facegate_shed_total` are about. An engine that loses a fifth of its frames over "
+        "five seconds leaves out the first of these, then the next; one that has lost none for ten seconds takes the "
+        "last back, and waits twice as long each time that was too early. Cameras go on being decoded, and accepted "
+        "faces are never left out. `max_fps` asks for fewer frames in the first place."
+    )
+    return section("Load", words, ("what", "meaning"), ((what.value, what.meaning) for what in Shed))
 
 
 def events() -> str:

@@ -4,7 +4,7 @@ Each room has its own narrow door (`capture`, `publish`, `pipeline`), because th
 different rooms: capture drops frames that are late, the publisher drops events that nobody may lose.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from gate import __version__
@@ -17,7 +17,7 @@ from gate.observe.metrics import Metrics
 from gate.observe.redaction import scrub_text
 from gate.observe.table import OTHER, Outcome, Stage, VisitResult, plain
 from gate.observe.tally import Tally
-from gate.reasons import FallbackCause, Reason
+from gate.reasons import FallbackCause, Reason, Shed
 
 
 class Log(Protocol):
@@ -246,6 +246,18 @@ class PipelineReport:
             tell = self._to.log.info if cause is FallbackCause.BORDERLINE else self._to.log.warning
             tell("fallback", cause=cause.value, times=times, **({"problem": problem} if problem else {}))
 
+    def shedding(self, what: Shed, *, on: bool, lost_share: float) -> None:
+        """From now on the engine, which cannot keep up with its cameras, leaves this out; or does it again."""
+        self._to.metrics.shedding(what, on=on)
+        self._to.tally.shedding(what.value, on=on)
+        tell = self._to.log.warning if on else self._to.log.info
+        tell("load_shedding", what=what.value, on=on, frames_lost=f"{lost_share:.0%}")
+
+    def shed(self, what: Shed, count: int) -> None:
+        """So much was left out."""
+        self._to.metrics.shed(what, count)
+        self._to.tally.shed(what.value, count)
+
 
 class ConfigReport:
     """What becomes of the configuration file; called from the thread that reads it again."""
@@ -351,4 +363,8 @@ class Observer:
         """What `/status` answers: the counts, and whether the gate is ready and why not."""
         ready, reasons = self.health.ready()
         known = {"version": __version__, "ready": ready, "reasons": reasons, "config": self.config.status()}
-        return {**known, **self.tally.snapshot()}
+        snapshot = self.tally.snapshot()
+        for name, reading in self.drift.readings().items():
+            if name in snapshot["cameras"]:
+                snapshot["cameras"][name]["quality_drift"] = asdict(reading)
+        return {**known, **snapshot}

@@ -48,6 +48,7 @@ def exercise(metrics: Metrics, camera: str) -> None:
     metrics.spool_dropped("overflow")
     metrics.camera_up(camera, up=True)
     metrics.reconnect(camera, "timeout")
+    metrics.stream_change(camera, "codec")
     metrics.fallback("no_gpu")
     metrics.device_memory(1 << 20)
     metrics.config_loaded(1_700_000_000_000)

@@ -1,0 +1,110 @@
+"""What a scenario is, what is seen of it, and the balance that every one of them must keep."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from benchmarks.reliability.world import Failed, Gate, RedisServer, Witness, World, until
+
+LONGEST_STALL_S = 2.0
+"""No fault of Redis or of the disk may hold a camera longer, on a machine that is not busy otherwise."""
+
+
+@dataclass
+class Seen:
+    """What came of a scenario."""
+
+    notes: list[str] = field(default_factory=list)
+    """What was seen, in words."""
+
+    problems: list[str] = field(default_factory=list)
+    """What should not have been seen."""
+
+    events_in: int | None = None
+    events_out: int | None = None
+    copies: int | None = None
+    """Copies that reached the stream and that the consumer kit dropped."""
+
+    twice: int | None = None
+    stall_s: float | None = None
+
+    def expect(self, holds: object, problem: str) -> None:
+        """Note a problem unless something holds."""
+        if not holds:
+            self.problems.append(problem)
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One row of the table."""
+
+    family: str
+    fault: str
+    expected: str
+    play: Callable[[World], Seen]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A scenario and what was seen of it."""
+
+    scenario: Scenario
+    seen: Seen
+    took_s: float
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything was as expected."""
+        return not self.seen.problems
+
+
+def run(scenario: Scenario, world: World) -> Row:
+    """Play a scenario; what it raises is a problem of its row."""
+    began_s = time.monotonic()
+    seen = Seen()
+    with world.stack:
+        try:
+            seen = scenario.play(world)
+        except Failed as failure:
+            seen.problems.append(str(failure))
+        except Exception as error:  # noqa: BLE001 - one scenario that breaks must not hide the others
+            seen.problems.append(f"the scenario broke: {type(error).__name__}: {error}")
+    return Row(scenario, seen, time.monotonic() - began_s)
+
+
+def away(gate: Gate) -> list[str]:
+    """The causes for which the gate said that Redis is away."""
+    return sorted({str(line["cause"]) for line in gate.log() if line.get("event") == "redis_away"})
+
+
+def flowing(witness: Witness, *, events: int = 4) -> None:
+    """Wait until so many more events have reached the consumer."""
+    before = len(witness.given)
+    until(lambda: len(witness.given) >= before + events, "events at the consumer")
+
+
+def accepting(gate: Gate, *, events: int = 4) -> None:
+    """Wait until so many more events have been accepted."""
+    before = len(gate.journal.accepted)
+    until(lambda: len(gate.journal.accepted) >= before + events, "accepted events", every_s=0.1)
+
+
+def balance(gate: Gate, witness: Witness, server: RedisServer, *, stall_of: str | None = "lobby") -> Seen:
+    """Compare what was accepted with what the consumer was given, once the gate has ended."""
+    seen = Seen()
+    accepted = gate.journal.accepted
+    until(lambda: witness.failure or accepted <= witness.seen, "accepted events at the consumer", timeout_s=20) if (
+        accepted <= set(server.event_ids())
+    ) else time.sleep(1)
+    seen.events_in, seen.events_out = len(accepted), len(witness.seen)
+    seen.twice, seen.copies = witness.twice, witness.dropped_copies
+    lost = accepted - witness.seen
+    seen.expect(not lost, f"{len(lost)} accepted event(s) never reached the consumer")
+    seen.expect(not witness.seen - gate.journal.offered, "the consumer was given events that nobody made")
+    seen.expect(seen.twice == 0, f"{seen.twice} event(s) reached the consumer's body twice")
+    seen.expect(witness.failure is None, f"the consumer ended: {witness.failure}")
+    seen.expect(accepted, "nothing was accepted, so nothing was tested")
+    if stall_of is not None:
+        seen.stall_s = gate.journal.stall_s(stall_of)
+        seen.expect(seen.stall_s <= LONGEST_STALL_S, f"a camera stood still for {seen.stall_s:.1f} s")
+    return seen

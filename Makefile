@@ -1,5 +1,5 @@
 SECONDS ?= 0
-.PHONY: setup demo test lint bench dashboards docs
+.PHONY: setup demo test lint bench reliability dashboards docs
 
 setup:          ## create .venv with everything the package needs
 	@scripts/setup.sh
@@ -15,6 +15,9 @@ lint: setup     ## ruff, mypy, import-linter
 
 bench: setup    ## measure this machine
 	@.venv/bin/python benchmarks/methods.py
+
+reliability: setup ## every fault for real, 200 kills, an hour of soak; QUICK=1 in some minutes, without the page
+	@.venv/bin/python -m benchmarks.reliability $(if $(QUICK),--quick,--write)
 
 dashboards: setup ## dashboards/grafana from their generator; fails where what is committed differs
 	@.venv/bin/python -m dashboards.generator

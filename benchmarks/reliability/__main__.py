@@ -85,7 +85,8 @@ def wanted(arguments: argparse.Namespace) -> list[Scenario]:
 def play(scenario: Scenario, world: World) -> Row:
     """Play one, and tell as it ends."""
     row = run(scenario, world)
-    print(f"{'ok    ' if row.ok else 'FAILED'} {scenario.family}: {scenario.fault} ({row.took_s:.0f} s)", flush=True)
+    word = "ok    " if row.ok else "FAILED"
+    print(f"{word} {scenario.family}: {scenario.fault} ({row.took_s:.0f} s)", flush=True)
     if not row.ok:
         print("".join(f"       {problem}\n" for problem in row.seen.problems), end="", flush=True)
         log = world.folder / "gate" / "gate.log"
@@ -108,7 +109,7 @@ def conditions(arguments: argparse.Namespace, version: str) -> str:
     busy = os.getloadavg()[2]
     return (
         f"Run on {now:%Y-%m-%d}, Python {platform.python_version()}, redis-server {version}, {os.cpu_count()} cores "
-        f"(load of the last quarter of an hour: {busy:.1f}), {arguments.kills} kills, a soak of {arguments.soak_s:g} s, "
+        f"(load of the last 15 minutes: {busy:.1f}), {arguments.kills} kills, a soak of {arguments.soak_s:g} s, "
         f"seed {arguments.seed}."
     )
 

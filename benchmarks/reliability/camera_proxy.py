@@ -40,7 +40,9 @@ DAMAGES = (
 def scenarios() -> list[Scenario]:
     """One for each fault."""
     return [
-        Scenario(FAMILY, damage.fault.value, f"{damage.expected}; the other camera is not slowed", partial(play, damage))
+        Scenario(
+            FAMILY, damage.fault.value, f"{damage.expected}; the other camera is not slowed", partial(play, damage)
+        )
         for damage in DAMAGES
     ]
 
@@ -77,7 +79,7 @@ def play(damage: Damage, world: World) -> Seen:
     harmed, others = proxy.harmed, len(gate.journal.frames_s("lobby"))
     proxy.fault = Fault.NONE
     frames(gate, "door")
-    status = (gate.page("/status") or {}).get("cameras", {})
+    status = gate.status.get("cameras", {})
     flowing(witness)
     gate.stop()
     seen = balance(gate, witness, server)

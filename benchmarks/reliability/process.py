@@ -16,6 +16,9 @@ DRAIN_S = 10.0
 ALLOWANCE_S = 10.0
 """For closing visits, threads and files, on a machine that is busy otherwise."""
 
+DISK_BYTES = 120_000
+"""Some ten faces."""
+
 SHORTEST_LIFE_S, LONGEST_LIFE_S = 0.05, 2.5
 
 
@@ -35,7 +38,12 @@ def scenarios(kills: int) -> list[Scenario]:
             f"ended after {DRAIN_S:g} s of waiting; what is left is on the disk and sent at the next start",
             partial(ended, away=True),
         ),
-        Scenario(FAMILY, "no room on the disk", "told in `/readyz`; faces go on to Redis, none is lost", without_room),
+        Scenario(
+            FAMILY,
+            "the spool's files cannot grow",
+            "told in `/readyz`; faces go on to Redis, none is lost",
+            without_room,
+        ),
     ]
 
 
@@ -63,12 +71,13 @@ def killed(kills: int, world: World) -> Seen:
     until(lambda: gate.redis.get("state") == "connected" and gate.redis.get("waiting_events") == 0, "an empty spool")
     flowing(witness)
     gate.stop()
-    return _after_kills(gate, witness, server.event_ids(), kills, lives_with_events, mid_flight)
+    note = (
+        f"{kills} kills, {lives_with_events} after events had been accepted, {mid_flight} while some were not in Redis"
+    )
+    return _after_kills(gate, witness, server.event_ids(), note)
 
 
-def _after_kills(
-    gate: Gate, witness: Witness, stored: list[str], kills: int, lives_with_events: int, mid_flight: int
-) -> Seen:
+def _after_kills(gate: Gate, witness: Witness, stored: list[str], note: str) -> Seen:
     journal, seen = gate.journal, Seen()
     accepted, on_disk = journal.accepted, journal.on_disk
     until(lambda: witness.failure or set(stored) <= witness.seen, "the whole stream at the consumer")
@@ -80,16 +89,14 @@ def _after_kills(
     seen.expect(seen.twice == 0, f"{seen.twice} event(s) reached the consumer's body twice")
     seen.expect(witness.failure is None, f"the consumer ended: {witness.failure}")
     seen.expect(accepted, "nothing was accepted, so nothing was tested")
-    seen.notes.append(
-        f"{kills} kills, {lives_with_events} after events had been accepted, {mid_flight} while some were not in Redis"
-    )
+    seen.notes.append(note)
     unfinished = len(witness.seen - accepted)
     if unfinished:
         seen.notes.append(f"{unfinished} more arrived that were killed while being accepted")
     slow = len(accepted - on_disk)
     if slow:
         seen.notes.append(
-            f"{slow} accepted while the disk did not answer in 20 ms (said in /readyz), {len(lost_from_memory)} of them lost"
+            f"{slow} accepted while the disk did not answer in 20 ms, {len(lost_from_memory)} of them lost"
         )
     return seen
 
@@ -133,8 +140,8 @@ def without_room(world: World) -> Seen:
     gate.start()
     flowing(witness)
     proxy.fault = Fault.CUT
-    # Whatever is written from now on lies beyond; log and journal are longer than a byte already.
-    _limit(gate, 120_000)
+    # Redis is away, so the spool grows beyond this; log and journal of a scenario stay below.
+    _limit(gate, DISK_BYTES)
     until(lambda: gate.events_logged()["spool_away"], "word that the disk is full")
     accepting(gate, events=12)
     ready = gate.page("/readyz")
@@ -145,7 +152,8 @@ def without_room(world: World) -> Seen:
     status, _ = gate.stop()
     seen = balance(gate, witness, server)
     seen.expect(status == 0, f"exit code {status}")
-    seen.notes.append(f"/readyz: {ready}")
+    seen.expect("in memory alone" in ready, f"/readyz does not tell: {ready!r}")
+    seen.notes.append(f"`/readyz`: {' '.join(ready.split())}")
     return seen
 
 

@@ -6,6 +6,10 @@ import socket
 import struct
 import threading
 from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 POLL_S = 0.05
 CHUNK_BYTES = 65_536
@@ -96,7 +100,7 @@ class Proxy:
         for thread in list(self._threads):
             thread.join(5)
 
-    def __enter__(self) -> "Proxy":
+    def __enter__(self) -> "Self":
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -29,7 +29,10 @@ DAMAGES = (
     Damage(Fault.DELAY, "slower, and nothing else", cuts_delivery=False),
     Damage(Fault.BLACK_HOLE, "ends with `redis.timeout_s`, tried again"),
     Damage(Fault.LOST_REPLY, "the stream is searched before anything is sent again: no copy"),
-    Damage(Fault.CORRUPT_REPLIES, "an answer that makes no sense ends the connection; searched as above"),
+    Damage(
+        Fault.CORRUPT_REPLIES,
+        "ends the connection; copies that a damaged search misses stop at the consumer",
+    ),
     Damage(Fault.SLOW_LORIS, "ends with `redis.timeout_s`, tried again"),
 )
 

@@ -21,7 +21,7 @@ def scenarios() -> list[Scenario]:
 
 
 def killed(world: World) -> Seen:
-    """kill -9, and its start two seconds later."""
+    """Kill -9, and its start two seconds later."""
     server = world.redis("appendonly yes", "appendfsync always")
     witness, gate = world.witness(server.url), world.gate(server.url)
     gate.start()
@@ -80,7 +80,9 @@ def failover(world: World) -> Seen:
         "sentinel failover-timeout doors 2000",
     )
     sentinels = [world.redis(*watch, name=f"sentinel{number}") for number in range(3)]
-    until(lambda: _knows(sentinels, b"num-slaves", b"1") and _knows(sentinels, b"num-other-sentinels", b"2"), "a quorum")
+    until(
+        lambda: _knows(sentinels, b"num-slaves", b"1") and _knows(sentinels, b"num-other-sentinels", b"2"), "a quorum"
+    )
     url = f"redis+sentinel://{','.join(f'127.0.0.1:{sentinel.port}' for sentinel in sentinels)}/doors/0"
     # A master whose replica is behind takes nothing: what it confirms is on both.
     witness, gate = world.witness(url), world.gate(url)

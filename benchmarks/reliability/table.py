@@ -20,11 +20,11 @@ def markdown(rows: Sequence[Row]) -> str:
 def _line(row: Row) -> str:
     seen = row.seen
     words = "; ".join([*(f"**{problem}**" for problem in seen.problems), *seen.notes]) or "as expected"
-    stall = "–" if seen.stall_s is None else f"{seen.stall_s:.2f} s"
+    stall = "-" if seen.stall_s is None else f"{seen.stall_s:.2f} s"
     numbers = [_number(n) for n in (seen.events_in, seen.events_out, seen.copies, seen.twice)]
     cells = [row.scenario.fault, row.scenario.expected, words if row.ok else f"FAILED: {words}", *numbers, stall]
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def _number(number: int | None) -> str:
-    return "–" if number is None else f"{number}"
+    return "-" if number is None else f"{number}"

@@ -11,11 +11,13 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +111,9 @@ class RedisServer:
 
     def event_ids(self) -> list[str]:
         """The id of every entry, in the order of the stream."""
-        return [fields[b"event_id"].decode("ascii", "replace") for _, fields in self.ask("XRANGE", STREAM, "-", "+") or ()]
+        return [
+            fields[b"event_id"].decode("ascii", "replace") for _, fields in self.ask("XRANGE", STREAM, "-", "+") or ()
+        ]
 
 
 @dataclass
@@ -149,7 +153,7 @@ class Journal:
     def stall_s(self, camera: str) -> float:
         """The longest time between two frames of a camera."""
         times = self.frames_s(camera)
-        return max((after - before for before, after in zip(times, times[1:], strict=False)), default=0.0)
+        return max((after - before for before, after in pairwise(times)), default=0.0)
 
 
 class Program:
@@ -262,20 +266,25 @@ class Gate:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, number)
 
-    def page(self, path: str) -> Any:
-        """The JSON at a path of its page, also of an answer 503; None while nobody answers."""
+    def page(self, path: str) -> str:
+        """What its page answers at a path, also with 503; empty while nobody answers."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:  # noqa: S310
-                return json.load(answer)
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+                return str(answer.read().decode())
         except urllib.error.HTTPError as error:
-            return json.load(error)
-        except (OSError, ValueError):
-            return None
+            return error.read().decode()
+        except OSError:
+            return ""
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """What `/status` says; empty while nobody answers."""
+        return dict(json.loads(self.page("/status") or "{}"))
 
     @property
     def redis(self) -> dict[str, Any]:
-        """What `/status` says about delivery."""
-        return dict((self.page("/status") or {}).get("redis", {}))
+        """What it says about delivery."""
+        return dict(self.status.get("redis", {}))
 
     def log(self) -> list[dict[str, Any]]:
         """What it logged."""
@@ -363,5 +372,5 @@ class World:
         files = [{"name": name, "url": str(self.clip), "loop": True} for name in ("lobby", "yard")]
         redis = {"url": url, "timeout_s": 1.0, **sections.pop("redis", {})}
         gate = Gate(self.program, self.folder / "gate", {"cameras": list(cameras) or files, "redis": redis, **sections})
-        self.stack.callback(lambda: gate.pid and gate.kill())
+        self.stack.callback(lambda: gate.kill() if gate.pid else None)
         return gate

@@ -7,7 +7,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import structlog
@@ -28,10 +28,16 @@ from gate.errors import CaptureError, ConfigError
 from gate.faces.build import DEFAULT_WEIGHTS, build_detector
 from gate.faces.detector import Detector
 from gate.faces.tracker import Tracker
+from gate.observe.access import Access
+from gate.observe.http import HttpServer
+from gate.observe.images import Images
 from gate.observe.metrics import Expected, Metrics
 from gate.observe.observer import Observer
+from gate.observe.routes import build_routes
+from gate.observe.tls import Tls
 from gate.pipeline_parts import CameraState
 from gate.publish.embedded import EmbeddedRedis
+from gate.publish.jpeg import encode_crop
 from gate.publish.redis_sink import RedisSink
 from gate.publish.waiting import DropReason
 from gate.quality import load_method
@@ -72,12 +78,35 @@ def build_observer(config: GateConfig, clock: Clock) -> Observer:
     bars = sorted({config.rules_of(camera).quality_bar for camera in config.cameras})
     metrics = Metrics(expected=expected, quality_bars=bars)
     metrics.build(version=__version__, python=platform.python_version(), torch=version("torch"))
-    observer = Observer(clock, metrics=metrics)
+    images = Images(clock, encode_crop) if config.page.images and config.http.enabled else None
+    observer = Observer(clock, metrics=metrics, images=images)
     observer.tally.know_methods(entry.method for entry in config.quality.chain)
     for camera in config.cameras:
         observer.add_camera(camera.name)
+        observer.tally.judge_by(camera.name, shown_rules(config, camera))
     observer.drift.follow(load_baselines(config))
     return observer
+
+
+def shown_rules(config: GateConfig, camera: CameraConfig) -> dict[str, Any]:
+    """What `/status` says of the rules of a camera."""
+    return {"min_quality": config.rules_of(camera).quality_bar, "zones": camera.zones.model_dump(mode="json")}
+
+
+def build_http(config: GateConfig, observer: Observer, clock: Clock) -> HttpServer:
+    """The server of page, health and metrics, not started. Raises `ConfigError` for a token or certificate."""
+    section = config.http
+    tls = None if section.tls is None else Tls(section.tls)
+    access = Access(
+        clock,
+        section.token_file,
+        asks_for_certificate=tls is not None and tls.asks_for_certificate,
+        cookie=f"facegate_{section.port}",
+        secure=tls is not None,
+    )
+    if tls is not None:
+        observer.watch_certificate(lambda: tls.expires_s)
+    return HttpServer(section.host, section.port, build_routes(observer, access), tls=tls)
 
 
 def load_baselines(config: GateConfig) -> dict[str, Baseline]:

@@ -15,6 +15,7 @@ from gate.assembly import (
     load_baselines,
     load_duplicate_books,
     quality_bars,
+    shown_rules,
 )
 from gate.baseline import Baseline
 from gate.camera_set import CameraSet
@@ -153,6 +154,7 @@ class LiveConfig:
                 # Also those whose rules are the same: another camera may have brought their group its book.
                 book = duplicate_book(config, camera, swap.books)
                 pipeline.change_camera(camera.name, config.rules_of(camera), camera.zones, book)
+            observer.tally.judge_by(camera.name, shown_rules(config, camera))
         self._parts.scorer.decide_at(quality_bars(config))
         observer.drift.follow(swap.baselines)
         if change.log_level:

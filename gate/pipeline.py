@@ -23,10 +23,10 @@ from gate.faces.align import align
 from gate.faces.detector import Detector
 from gate.faces.geometry import outside_share
 from gate.faces.tracker import TrackUpdate
-from gate.pipeline_parts import CameraState, FrameBoard, PipelineReport, Scorer
+from gate.pipeline_parts import CameraState, FrameBoard, PipelineReport, Scorer, Watcher
 from gate.quality.signals import measure
 from gate.reasons import Reason
-from gate.types import Frame, Image, Rating, ScoredFace, TrackedFace, Verdict
+from gate.types import Frame, Image, JudgedFace, Rating, ScoredFace, TrackedFace, Verdict
 
 log = structlog.get_logger(__name__)
 
@@ -56,6 +56,7 @@ class Pipeline:
         context_margin: Also cut the face with this margin (share of the box side) from the full frame.
         max_gap_s: A camera that gave no frame for this long has no open visits.
         crops_at_once: Most crops handed to the scorer before the next sign of life.
+        watcher: Is shown every frame with its faces; None costs nothing.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Pipeline:
         context_margin: float | None = None,
         max_gap_s: float = 1.5,
         crops_at_once: int = 32,
+        watcher: Watcher | None = None,
     ) -> None:
         self._cameras = dict(cameras)
         self._board = board
@@ -82,6 +84,7 @@ class Pipeline:
         self._context_margin = context_margin
         self._max_gap_s = max_gap_s
         self._crops_at_once = crops_at_once
+        self._watcher = watcher
         self.failures_in_a_row = 0
         """How often scoring has failed since it last worked."""
         self.broken_in_a_row = 0
@@ -110,8 +113,9 @@ class Pipeline:
             self.broken_in_a_row = 0
             seen.append(frame)
         try:
-            for candidate in self._score(candidates):
-                self._decide(candidate)
+            judged = [self._decide(candidate) for candidate in self._score(candidates)]
+            if self._watcher is not None:
+                _show(self._watcher, seen, judged)
             for frame, track in ended:
                 state = self._cameras[frame.camera]
                 self._emit(state.visits.end(track, frame.captured_s, state.now_s))
@@ -270,7 +274,7 @@ class Pipeline:
         self._report.alive()
         return ratings
 
-    def _decide(self, candidate: _Candidate) -> None:
+    def _decide(self, candidate: _Candidate) -> JudgedFace:
         face, state = candidate.face, self._cameras[candidate.face.sighting.camera]
         verdict = Verdict(candidate.reasons)
         if verdict.accepted and self._is_duplicate(face, state):
@@ -285,6 +289,7 @@ class Pipeline:
         with self._timed("decide"):
             publications = state.visits.see(face, verdict, state.now_s)
         self._emit(publications)
+        return JudgedFace(face, verdict)
 
     def _is_duplicate(self, face: ScoredFace, state: CameraState) -> bool:
         """Whether the person was published lately in another visit; a visit that is out already goes on."""
@@ -305,8 +310,9 @@ class Pipeline:
     def _emit(self, publications: Iterable[Publication]) -> None:
         for publication in publications:
             if isinstance(publication, VisitEnd):
-                result = "published" if publication.visit.published else "unusable"
-                self._report.visit(publication.visit.camera, result)
+                visit = publication.visit
+                result = "published" if visit.published else "unusable"
+                self._report.visit(visit.camera, result, best_quality=visit.best_quality)
             else:
                 self._remember(publication.face)
             self._publish(publication)
@@ -348,6 +354,14 @@ class Pipeline:
         start = time.perf_counter()
         yield
         self._report.stage(stage, time.perf_counter() - start)
+
+
+def _show(watcher: Watcher, frames: Iterable[Frame], judged: Iterable[JudgedFace]) -> None:
+    faces: dict[str, list[JudgedFace]] = {}
+    for one in judged:
+        faces.setdefault(one.face.sighting.camera, []).append(one)
+    for frame in frames:
+        watcher.looked(frame, faces.get(frame.camera, ()))
 
 
 def _parts(crops: Image, size: int) -> Iterator[Image]:

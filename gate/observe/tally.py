@@ -3,7 +3,7 @@
 import math
 import threading
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -64,6 +64,7 @@ class _Camera:
     cause: str | None = None
     rate: RateWindow = field(default_factory=RateWindow)
     last_frame_ms: int | None = None
+    rules: Mapping[str, Any] = field(default_factory=dict)
     best_now: float | None = None
     best_before: float | None = None
 
@@ -76,6 +77,7 @@ class _Camera:
             "fps": round(self.rate.per_second(now_s), 1),
             "last_frame_ms": self.last_frame_ms,
             "best_quality": None if best is None else round(best, 1),
+            **self.rules,
             **self.counts.status(),
         }
 
@@ -121,6 +123,12 @@ class Tally:
         with self._lock:
             if (camera := self._cameras.get(name)) is not None:
                 camera.state, camera.cause = state, cause
+
+    def judge_by(self, name: str, rules: Mapping[str, Any]) -> None:
+        """Say what a camera's faces are held against, ready for JSON: `min_quality`, `zones`."""
+        with self._lock:
+            if (camera := self._cameras.get(name)) is not None:
+                camera.rules = rules
 
     def decoded(self, name: str, captured_ms: int) -> None:
         """A frame was decoded at this Unix time in milliseconds; it counts for the frame rate only."""

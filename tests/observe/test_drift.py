@@ -2,9 +2,10 @@ from dataclasses import replace
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from gate.baseline import Baseline, histogram_of, population_stability_index
-from gate.observe.drift import LEAST_FACES, WINDOW_S, Drift, QualityWindow
+from gate.baseline import BINS, Baseline, histogram_of, population_stability_index
+from gate.observe.drift import LEAST_FACES, WINDOW_S, Drift
 from gate.observe.observer import Observer
+from gate.observe.windows import CountWindow
 from tests.conftest import FakeClock
 
 CLEAN = Baseline("serfiq", "net@12345678", "2026-02-11", histogram_of([55.0] * 400 + [75.0] * 600), 10, ())
@@ -76,10 +77,10 @@ def test_a_forgotten_camera_has_no_drift(fake_clock: FakeClock) -> None:
 
 
 def test_the_window_holds_an_hour_of_faces_in_minutes(fake_clock: FakeClock) -> None:
-    window = QualityWindow()
+    window = CountWindow(BINS)
     for minute in range(300):
         for second in (0, 20, 40):
-            window.add(50.0, minute * 60.0 + second)
+            window.add(10, minute * 60.0 + second)
         assert len(window._slots) <= 61
         assert sum(window.counts(minute * 60.0 + 40)) == 3 * min(minute + 1, 60)
     assert sum(window.counts(299 * 60.0 + 30 * 60)) == 3 * 30

@@ -68,15 +68,18 @@ function drawHour(panel) {
   const scored = sum(quality), over = sum(quality, Math.ceil(bar));
   panel.chart.setAttribute("aria-label", `Quality of ${number(scored)} faces of the last hour, 0 to 100; ${number(over)} at or above ${number(bar)}`);
   say(panel.most, `bar ${number(bar, 1)}`);
+  panel.element.classList.toggle("empty", !isFull(panel.hour));
   say(panel.what, foretell(panel.hour, bar, panel.moved ? panel.bar : null));
   panel.line.hidden = !panel.moved || bar === panel.bar;
   panel.yaml.value = `- {name: ${panel.name}, decide: {min_quality: ${bar}}}`;
   panel.slider.setAttribute("aria-valuetext", `min_quality ${bar}`);
 }
 
+function isFull(hour) { return hour !== null && sum(hour.visits) + hour.visits_unscored + sum(hour.quality) > 0; }
+
 // What a bar would have let through, and how much more or less that is than now.
 function foretell(hour, bar, now) {
-  if (!hour || !(sum(hour.visits) + hour.visits_unscored + sum(hour.quality))) return "No face in the last hour.";
+  if (!isFull(hour)) return "No face in the last hour.";
   const place = Math.ceil(bar), visits = sum(hour.visits) + hour.visits_unscored, faces = sum(hour.quality);
   const passing = sum(hour.visits, place), over = sum(hour.quality, place);
   let change = "";
@@ -84,5 +87,5 @@ function foretell(hour, bar, now) {
     const more = passing - sum(hour.visits, Math.ceil(now));
     change = more ? `, ${more > 0 ? "+" : "−"}${number(Math.abs(more))} against ${number(now, 1)}` : `, as at ${number(now, 1)}`;
   }
-  return `${number(bar, 1)} lets through ${number(passing)} of ${number(visits)} visits${change}; ${number(over)} of ${number(faces)} scored faces.`;
+  return `A bar of ${number(bar, 1)} lets through ${number(passing)} of ${number(visits)} visits${change}; ${number(over)} of ${number(faces)} scored faces.`;
 }

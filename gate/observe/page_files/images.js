@@ -45,6 +45,7 @@ function showPreview(panel, preview) {
   panel.image.src = `data:image/jpeg;base64,${preview.jpeg}`;
   panel.image.hidden = false;
   panel.note.hidden = true;
+  panel.preview.classList.remove("away");
   panel.preview.style.aspectRatio = `${width} / ${Math.min(height, width)}`;
   panel.drawing.setAttribute("viewBox", `0 0 ${width} ${height}`);
   const zones = panel.zones || {include: [], exclude: []};
@@ -70,5 +71,6 @@ function hidePreview(panel, text) {
   panel.image.removeAttribute("src");
   panel.drawing.replaceChildren();
   panel.note.hidden = false;
+  panel.preview.classList.add("away");
   say(panel.note, text);
 }

@@ -1,5 +1,5 @@
 
-const GIVE_UP_MS = 4000, MOST_LINES = 6, MOST_EVENTS = 60, CROWD = 24, MOST_CROPS_AT_ONCE = 60;
+const GIVE_UP_MS = 4000, MOST_LINES = 6, MOST_EVENTS = 60, FEW = 5, CROWD = 24, MOST_CROPS_AT_ONCE = 60;
 const tiles = new Map();
 let paused = false, lastAnswer = null, compact = null, images = false, source = null, lastEvent = 0, news = [];
 
@@ -68,6 +68,7 @@ function show(status) {
   for (const [name, {article}] of tiles) {
     if (!(name in status.cameras)) { inSight.unobserve(article); article.remove(); tiles.delete(name); }
   }
+  document.body.classList.toggle("few", cameras.length < FEW && !compact);
   if (compact === null) beCompact(cameras.length > CROWD);
   for (const [name, camera] of cameras) {
     if (!tiles.has(name)) addTile(name);
@@ -133,8 +134,7 @@ async function pollCrops() {
 // One picture after the other, of the cameras in sight only.
 async function pollPreviews() {
   for (const one of images ? watched() : []) {
-    if (paused || document.hidden || !one.pictures) continue;
-    if (one.state !== "up") { hidePreview(one.pictures, "no picture: the camera is away"); continue; }
+    if (paused || document.hidden || !one.pictures || one.state !== "up") continue;
     try {
       showPreview(one.pictures, await ask(`preview?camera=${encodeURIComponent(one.name)}`));
     } catch (error) {
@@ -161,7 +161,7 @@ const SAID = {
   config_reloaded: () => ["good", "configuration reloaded"],
   config_kept: (n) => ["wait", `configuration not taken over: ${n.problem}`],
   visit: (n) => [n.result === "published" ? "good" : "wait",
-    `${n.camera}: visit ${n.result}${n.best_quality === null ? "" : `, best ${number(n.best_quality)}`}`],
+    `${n.camera}: ${n.result === "published" ? "published" : "not usable"}${n.best_quality === null ? "" : `, best ${number(n.best_quality)}`}`],
 };
 
 // In bunches: of two hundred cameras dozens of visits end a second.

@@ -10,7 +10,7 @@ let made = 0;
 
 function tile(name) {
   const article = node("article"), heading = node("h2"), toggle = node("button", "toggle"), body = node("div", "body");
-  const cells = {state: node("span", "state"), brief: node("p", "brief")};
+  const cells = {state: node("span", "state"), brief: node("p", "brief"), briefShare: node("div", "share brief")};
   toggle.type = "button";
   toggle.id = `camera-${made}`;
   body.id = `details-${made++}`;
@@ -25,17 +25,21 @@ function tile(name) {
     pair.append(node("dt", "", label), cells[key]);
     list.append(pair);
   }
-  const faces = node("section"), share = node("div", "share");
+  const faces = cells.faces = node("section"), share = node("div", "share");
   cells.shareText = node("h3");
   cells.good = node("i");
   cells.poor = node("i");
   cells.reasons = node("ul", "reasons");
+  cells.faces.hidden = true;
   share.setAttribute("aria-hidden", "true");
   share.append(cells.good, cells.poor);
   faces.append(cells.shareText, share, cells.reasons);
   const panel = hourPanel(name);
   body.append(list, panel.element, faces);
-  article.append(heading, cells.brief, body);
+  cells.briefGood = node("i");
+  cells.briefShare.append(cells.briefGood, node("i"));
+  cells.briefShare.setAttribute("aria-hidden", "true");
+  article.append(heading, cells.brief, cells.briefShare, body);
   return {name, article, toggle, body, cells, panel, pictures: null, visible: false, state: ""};
 }
 
@@ -58,8 +62,10 @@ function showCamera(tile, camera, nowMs) {
   const {accepted, rejected} = camera.faces;
   const age = camera.last_frame_ms === null ? "–" : span((nowMs - camera.last_frame_ms) / 1000);
   showState(tile, camera);
-  const share = accepted + rejected ? `, ${percent(accepted, accepted + rejected)} accepted` : "";
-  say(cells.brief, `${number(camera.fps, 1)} fps, last frame ${age}${share}`);
+  const faces = accepted + rejected;
+  say(cells.brief, `${number(camera.fps, 1)} fps · ${age} · ${faces ? `${percent(accepted, faces)} accepted` : "no face"}`);
+  cells.briefShare.hidden = !faces;
+  cells.briefGood.style.width = `${100 * accepted / Math.max(1, faces)}%`;
   say(cells.fps, number(camera.fps, 1));
   say(cells.age, age);
   say(cells.dropped, number(camera.frames.dropped));
@@ -70,7 +76,9 @@ function showCamera(tile, camera, nowMs) {
   say(cells.p50, milliseconds(camera.latency_ms.p50));
   say(cells.p95, milliseconds(camera.latency_ms.p95));
   setBar(tile.panel, camera.min_quality);
-  if (tile.pictures) tile.pictures.zones = camera.zones;
+  if (!tile.pictures) return;
+  tile.pictures.zones = camera.zones;
+  if (camera.state !== "up") hidePreview(tile.pictures, "no picture: the camera is away");
 }
 
 function showHour(tile, hour) {
@@ -78,9 +86,11 @@ function showHour(tile, hour) {
   const rejected = sum(Object.values(hour.reasons)), faces = hour.accepted + rejected;
   tile.panel.hour = hour;
   drawHour(tile.panel);
-  say(cells.shareText, faces ? `${percent(hour.accepted, faces)} of ${number(faces)} faces accepted in the last hour` : "No face in the last hour");
-  cells.good.style.width = faces ? `${100 * hour.accepted / faces}%` : "0";
-  cells.poor.style.width = faces ? `${100 * rejected / faces}%` : "0";
+  cells.faces.hidden = !faces;
+  if (!faces) return;
+  say(cells.shareText, `${percent(hour.accepted, faces)} of ${number(faces)} faces accepted in the last hour`);
+  cells.good.style.width = `${100 * hour.accepted / faces}%`;
+  cells.poor.style.width = `${100 * rejected / faces}%`;
   showReasons(cells.reasons, hour.reasons, rejected);
 }
 
@@ -99,5 +109,4 @@ function showReasons(list, reasons, rejected) {
     row.append(node("span", "", spoken(reason)), track, node("b", "", number(count)));
     return row;
   }));
-  if (!rows.length) list.append(node("li", "none", "nothing rejected"));
 }

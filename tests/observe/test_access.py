@@ -1,4 +1,3 @@
-import os
 import re
 from pathlib import Path
 
@@ -89,7 +88,7 @@ def test_a_session_ends_with_its_time_and_with_its_token(
     renewed = session(access)
     replacement = token_file.with_name("new")
     replacement.write_text("another-token-of-24-chars")
-    os.replace(replacement, token_file)
+    replacement.replace(token_file)
     assert not access.allows(asking(cookie=renewed))
     assert access.allows(asking(authorization="Bearer another-token-of-24-chars"))
 

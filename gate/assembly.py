@@ -7,7 +7,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import structlog
@@ -21,7 +21,7 @@ from gate.capture.causes import Cause
 from gate.capture.factory import open_source_for
 from gate.capture.source import FrameSource
 from gate.clock import Clock
-from gate.config import CameraConfig, FallbackConfig, GateConfig, RedisConfig
+from gate.config import CameraConfig, DecideConfig, FallbackConfig, GateConfig, RedisConfig
 from gate.decide.duplicates import DuplicateBook, Embed
 from gate.decide.visits import VisitBook
 from gate.errors import CaptureError, ConfigError
@@ -83,14 +83,22 @@ def build_observer(config: GateConfig, clock: Clock) -> Observer:
     observer.tally.know_methods(entry.method for entry in config.quality.chain)
     for camera in config.cameras:
         observer.add_camera(camera.name)
-        observer.tally.judge_by(camera.name, shown_rules(config, camera))
+    describe_cameras(observer, config)
     observer.drift.follow(load_baselines(config))
     return observer
 
 
-def shown_rules(config: GateConfig, camera: CameraConfig) -> dict[str, Any]:
-    """What `/status` says of the rules of a camera."""
-    return {"min_quality": config.rules_of(camera).quality_bar, "zones": camera.zones.model_dump(mode="json")}
+def describe_cameras(observer: Observer, config: GateConfig) -> None:
+    """Tell the page where in each picture faces count, how large they must be, and which bar they are held against."""
+    for camera in config.cameras:
+        rules = config.rules_of(camera)
+        sizes = {
+            "inter_eye_px": {"min": rules.min_inter_eye_px, "max": rules.max_inter_eye_px},
+            "face_px": {"min": rules.min_face_px, "max": rules.max_face_px},
+        }
+        zones = camera.zones.model_dump(mode="json")
+        looks = {"zones": zones, "sizes": sizes, "approaching_only": rules.approaching_only}
+        observer.tally.describe(camera.name, {"min_quality": rules.quality_bar, **looks})
 
 
 def build_http(config: GateConfig, observer: Observer, clock: Clock) -> HttpServer:
@@ -364,13 +372,18 @@ def build_camera_state(
 ) -> CameraState:
     """What the engine remembers of a camera that begins; `new_id` names its visits and events."""
     rules = config.rules_of(camera)
+    state = build_open_state(config, camera, VisitBook(camera.name, rules, new_id), rules)
+    state.zones, state.duplicates = camera.zones, duplicate_book(config, camera, books)
+    return state
+
+
+def build_open_state(config: GateConfig, camera: CameraConfig, visits: VisitBook, rules: DecideConfig) -> CameraState:
+    """The same for other visits and rules, with the whole picture as its zone and nobody's duplicate."""
     return CameraState(
         tracker=Tracker(min_iou=config.tracker.min_iou, max_gap_s=config.tracker.max_gap_s),
-        visits=VisitBook(camera.name, rules, new_id),
+        visits=visits,
         lossless=camera.pace == "fast",
         rules=rules,
-        zones=camera.zones,
-        duplicates=duplicate_book(config, camera, books),
     )
 
 

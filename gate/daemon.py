@@ -39,29 +39,24 @@ from gate.live_config import LiveConfig, Parts
 from gate.observe.http import HttpServer
 from gate.observe.logging import configure
 from gate.outgoing import context_was_left_out, to_event, waits_since_s
-from gate.pipeline import Pipeline
+from gate.pipeline import MAX_FAILURES_IN_A_ROW, STEP_TIMEOUT_S, Pipeline
 from gate.publish.publisher import Publisher
 from gate.publish.ulid import UlidFactory
 from gate.publish.waiting import DropReason
 from gate.quality.fallback import FallbackMethod
 from gate.reasons import FallbackCause
 from gate.reload import ConfigFile, Reloader
+from gate.shedding import Shedding
 from gate.summary import SummaryFile
 from gate.thresholds import resolve
 
 log = structlog.get_logger(__name__)
-
-STEP_TIMEOUT_S = 0.2
-"""How often the engine looks up when no camera gives a frame."""
 
 SIGNAL_POLL_S = 0.2
 """How often a running gate looks whether a signal came."""
 
 DRAIN_TIMEOUT_S = 10.0
 """How long a stopping gate waits for Redis to take what was accepted."""
-
-MAX_FAILURES_IN_A_ROW = 20
-"""An engine that fails this often without one good step is broken for good: end, and let the supervisor restart."""
 
 
 class _StoppedWhileStartingError(BaseException):
@@ -246,6 +241,9 @@ class Daemon:
             max_gap_s=config.tracker.max_gap_s,
             crops_at_once=at_once,
             watcher=self.observer.images,
+            shedding=Shedding(
+                self._clock, self.observer.pipeline, scorer.pause_opinions if scorer.asks_again else None
+            ),
         )
         on_exit(pipeline.finish)
         on_exit(self._cameras.leave)
@@ -279,6 +277,7 @@ class Daemon:
                 over = self._cameras.over(unreadable_too=self._until_eof)
                 failures = 0 if self._step(pipeline) else failures + 1
                 if max(failures, pipeline.failures_in_a_row, pipeline.broken_in_a_row) >= MAX_FAILURES_IN_A_ROW:
+                    # The supervisor restarts what ends.
                     log.error("giving_up", failures_in_a_row=MAX_FAILURES_IN_A_ROW)
                     self._fail()
                 self._close_ended(pipeline, over)
@@ -340,13 +339,14 @@ class Daemon:
 
 
 def _check_that_files_end(config: GateConfig) -> None:
-    endless = [camera.name for camera in config.cameras if not _has_an_end(camera)]
+    endless = [camera.name for camera in config.cameras if not has_an_end(camera)]
     if endless:
         names = ", ".join(endless)
         raise ConfigError(f"--until-eof never ends with {names}: files without `loop` and virtual:?seconds=N do.")
 
 
-def _has_an_end(camera: CameraConfig) -> bool:
+def has_an_end(camera: CameraConfig) -> bool:
+    """Whether a camera is a file that ends, or a virtual camera that was told to."""
     if camera.kind == "virtual":
         return "duration_s" in parse_virtual(camera.address)
     return camera.kind == "file" and not camera.loop

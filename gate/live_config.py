@@ -11,11 +11,11 @@ from gate.assembly import (
     build_camera_state,
     check_cameras,
     check_weights,
+    describe_cameras,
     duplicate_book,
     load_baselines,
     load_duplicate_books,
     quality_bars,
-    shown_rules,
 )
 from gate.baseline import Baseline
 from gate.camera_set import CameraSet
@@ -154,8 +154,8 @@ class LiveConfig:
                 # Also those whose rules are the same: another camera may have brought their group its book.
                 book = duplicate_book(config, camera, swap.books)
                 pipeline.change_camera(camera.name, config.rules_of(camera), camera.zones, book)
-            observer.tally.judge_by(camera.name, shown_rules(config, camera))
         self._parts.scorer.decide_at(quality_bars(config))
+        describe_cameras(observer, config)
         observer.drift.follow(swap.baselines)
         if change.log_level:
             set_level(config.log.level)

@@ -21,7 +21,7 @@ from gate.config_change import IN_PLACE, REASONS
 from gate.observe.table import DESIGN
 from gate.publish.event import FIELDS
 from gate.quality import methods
-from gate.reasons import FallbackCause, Reason
+from gate.reasons import FallbackCause, Reason, Shed
 from gate.types import Signals
 from gate.weights.table import load_table
 
@@ -38,6 +38,7 @@ def document() -> str:
         section("Reasons", "Why a face was rejected.", ("reason", "meaning"), ((r.value, r.meaning) for r in Reason)),
         metrics(),
         causes(),
+        shed(),
         events(),
         signals(),
         quality_methods(),
@@ -119,6 +120,17 @@ def causes() -> str:
     rows = ((cause.value, cause.meaning) for cause in FallbackCause)
     words = "Causes of `facegate_fallback_total` and of the log's lines about it."
     return section("Fallbacks", words, ("cause", "meaning"), rows)
+
+
+def shed() -> str:
+    """Everything that is left out under load."""
+    words = (
+        "What `facegate_shedding` and `facegate_shed_total` are about. An engine that loses a fifth of its frames over "
+        "five seconds leaves out the first of these, then the next; one that has lost none for ten seconds takes the "
+        "last back, and waits twice as long each time that was too early. Cameras go on being decoded, and accepted "
+        "faces are never left out. `max_fps` asks for fewer frames in the first place."
+    )
+    return section("Load", words, ("what", "meaning"), ((what.value, what.meaning) for what in Shed))
 
 
 def events() -> str:

@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -5,7 +6,17 @@ from typing import Any
 import pytest
 
 import gate.assembly
-from gate.assembly import BEAT_S, EMBEDDED_MAX_EVENTS, PATIENCE, build_sink, check_cameras, load_detector, rhythm_of
+from gate.assembly import (
+    BEAT_S,
+    EMBEDDED_MAX_EVENTS,
+    PATIENCE,
+    build_observer,
+    build_sink,
+    check_cameras,
+    describe_cameras,
+    load_detector,
+    rhythm_of,
+)
 from gate.clock import SystemClock
 from gate.config import GateConfig, build_config
 from gate.errors import ConfigError, WeightsError
@@ -103,3 +114,15 @@ def test_only_addresses_that_can_never_be_opened_are_refused(tmp_path: Path) -> 
     check_cameras(config_of(cameras=[{"name": "door", "url": str(tmp_path / "missing.mp4")}]), SystemClock())
     with pytest.raises(ConfigError, match="'door': the url is of no known kind"):
         check_cameras(config_of(cameras=[{"name": "door", "url": "rtmp://door.lan/"}]), SystemClock())
+
+
+def test_the_status_says_where_and_how_large_faces_count(fake_clock: FakeClock) -> None:
+    door = {"name": "door", "url": "virtual:", "zones": {"include": [[[0, 0], [0.5, 0], [0.5, 1]]]}}
+    config = build_config({"cameras": [door], "decide": {"min_face_px": 60, "max_inter_eye_px": 200}})
+    observer = build_observer(config, fake_clock)
+    camera = json.loads(json.dumps(observer.status()))["cameras"]["door"]
+    assert camera["zones"] == {"include": [[[0, 0], [0.5, 0], [0.5, 1]]], "exclude": []}
+    assert camera["sizes"] == {"inter_eye_px": {"min": 24, "max": 200}, "face_px": {"min": 60, "max": None}}
+    assert camera["approaching_only"] is False
+    describe_cameras(observer, build_config({"cameras": [{"name": "door", "url": "virtual:"}]}))
+    assert observer.status()["cameras"]["door"]["zones"] == {"include": [], "exclude": []}

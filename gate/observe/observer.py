@@ -5,8 +5,8 @@ different rooms: capture drops frames that are late, the publisher drops events 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import asdict
+from typing import Any
 
 from gate import __version__
 from gate.clock import Clock
@@ -19,35 +19,10 @@ from gate.observe.images import Images
 from gate.observe.logging import get_logger
 from gate.observe.metrics import Metrics
 from gate.observe.redaction import scrub_text
+from gate.observe.sinks import Log, Sinks
 from gate.observe.table import OTHER, Outcome, Stage, VisitResult, plain
 from gate.observe.tally import Tally
-from gate.reasons import FallbackCause, Reason
-
-
-class Log(Protocol):
-    """The part of a structlog logger that is used here."""
-
-    def info(self, event: str, **values: Any) -> Any:
-        """Write an entry of level info."""
-        ...
-
-    def warning(self, event: str, **values: Any) -> Any:
-        """Write an entry of level warning."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Sinks:
-    """Where reports go."""
-
-    metrics: Metrics
-    tally: Tally
-    health: Health
-    log: Log
-    changes: Changes
-    drift: Drift
-    hour: LastHour
-    feed: Feed
+from gate.reasons import FallbackCause, Reason, Shed
 
 
 class CaptureReport:
@@ -256,6 +231,18 @@ class PipelineReport:
             tell = self._to.log.info if cause is FallbackCause.BORDERLINE else self._to.log.warning
             tell("fallback", cause=cause.value, times=times, **({"problem": problem} if problem else {}))
 
+    def shedding(self, what: Shed, *, on: bool, lost_share: float) -> None:
+        """From now on the engine, which cannot keep up with its cameras, leaves this out; or does it again."""
+        self._to.metrics.shedding(what, on=on)
+        self._to.tally.shedding(what.value, on=on)
+        tell = self._to.log.warning if on else self._to.log.info
+        tell("load_shedding", what=what.value, on=on, frames_lost=f"{lost_share:.0%}")
+
+    def shed(self, what: Shed, count: int) -> None:
+        """So much was left out."""
+        self._to.metrics.shed(what, count)
+        self._to.tally.shed(what.value, count)
+
 
 class ConfigReport:
     """What becomes of the configuration file; called from the thread that reads it again."""
@@ -390,4 +377,8 @@ class Observer:
             "config": self.config.status(),
             "images": self.images is not None,
         }
-        return {**known, **self.tally.snapshot()}
+        snapshot = self.tally.snapshot()
+        for name, reading in self.drift.readings().items():
+            if name in snapshot["cameras"]:
+                snapshot["cameras"][name]["quality_drift"] = asdict(reading)
+        return {**known, **snapshot}

@@ -7,18 +7,21 @@ from pathlib import Path
 
 import pytest
 import yaml
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, ViewportSize, expect
 
+from gate.baseline import Baseline, histogram_of
 from gate.clock import SystemClock
 from gate.observe.access import Access
 from gate.observe.answer import Response
+from gate.observe.drift import LEAST_FACES
 from gate.observe.http import HttpServer
 from gate.observe.observer import Observer
 from gate.observe.page import load_page
 from gate.observe.routes import build_routes
 from gate.reasons import Reason
 
-DESK, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
+DESK: ViewportSize = {"width": 1280, "height": 800}
+PHONE: ViewportSize = {"width": 390, "height": 844}
 TOKEN = "a-token+with/signs=1"
 HOSTILE = "<img src=x onerror=alert(1)>"
 
@@ -66,9 +69,13 @@ def observer() -> Observer:
     for _ in range(3):
         observer.pipeline.face("door", accepted=False, reason=Reason.TOO_DARK, quality=None, method="")
     observer.pipeline.face("door", accepted=True, reason="", quality=77.4, method="serfiq")
+    known = Baseline("serfiq", "net@12345678", "2026-02-11", histogram_of([20.0] * 100), 10, ())
+    observer.drift.watch("door", known)
+    for _ in range(LEAST_FACES):
+        observer.drift.face("door", "serfiq", 20.0)
     observer.publish.published("door", "face", 0.321, 0.001)
     observer.tally.add_camera(HOSTILE)
-    observer.tally.judge_by("door", {"min_quality": 40.0, "zones": {"include": [], "exclude": []}})
+    observer.tally.describe("door", {"min_quality": 40.0, "zones": {"include": [], "exclude": []}})
     for best in (12.0, 45.0, 77.4, None):
         observer.pipeline.visit("door", "unusable" if best is None or best < 40 else "published", best_quality=best)
     return observer
@@ -95,6 +102,7 @@ def test_a_browser_shows_cameras_reasons_and_what_is_wrong(page: Page) -> None:
     expect(door.locator(".reasons li")).to_have_text("too dark3")
     expect(door.locator("dl")).to_contain_text("Best quality77")
     expect(door.locator("dl")).to_contain_text("Latency p50321 ms")
+    expect(door).to_contain_text("quality drift 0 from the whole baseline")
     expect(page.get_by_role("button", name=HOSTILE)).to_be_visible()
     expect(page.locator("main img")).to_have_count(0)
 

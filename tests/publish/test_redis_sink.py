@@ -1,6 +1,6 @@
 """Events reach a real Redis once, in order, and are kept as long as wanted."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,23 +9,9 @@ from gate.publish.connect import Client, open_client
 from gate.publish.event import Event, FaceEvent, VisitEndEvent, decode
 from gate.publish.redis_sink import RedisSink
 from gate.publish.sink import FaultCause, SinkError
+from tests.publish.conftest import Connect
 
 Make = Callable[..., FaceEvent]
-Connect = Callable[..., RedisSink]
-
-
-@pytest.fixture
-def connect(redis_server: Any, fake_clock: Any) -> Iterator[Connect]:
-    sinks: list[RedisSink] = []
-
-    def make(url: str = redis_server.url, **options: Any) -> RedisSink:
-        sinks.append(RedisSink(url, clock=fake_clock, **options))
-        return sinks[-1]
-
-    yield make
-    for sink in sinks:
-        sink.close()
-        sink.close()
 
 
 def ids(*events: FaceEvent) -> list[str]:

@@ -64,7 +64,8 @@ function show(status) {
   say(at("published"), number(status.total.published));
   say(at("uptime"), span(status.uptime_s));
   showRedis(status.redis);
-  notice(status.reasons.length ? [status.ready ? "Working, but:" : "Not ready:", ...status.reasons] : [], !status.ready);
+  const faults = [...status.reasons, ...status.shedding.map((what) => `too busy: leaves out ${spoken(what)}`)];
+  notice(faults.length ? [status.ready ? "Working, but:" : "Not ready:", ...faults] : [], !status.ready);
   for (const [name, {article}] of tiles) {
     if (!(name in status.cameras)) { inSight.unobserve(article); article.remove(); tiles.delete(name); }
   }

@@ -35,6 +35,8 @@ function tile(name) {
   share.append(cells.good, cells.poor);
   faces.append(cells.shareText, share, cells.reasons);
   const panel = hourPanel(name);
+  cells.drift = node("p", "hint");
+  panel.element.append(cells.drift);
   body.append(list, panel.element, faces);
   cells.briefGood = node("i");
   cells.briefShare.append(cells.briefGood, node("i"));
@@ -76,9 +78,16 @@ function showCamera(tile, camera, nowMs) {
   say(cells.p50, milliseconds(camera.latency_ms.p50));
   say(cells.p95, milliseconds(camera.latency_ms.p95));
   setBar(tile.panel, camera.min_quality);
+  showDrift(cells.drift, camera.quality_drift);
   if (!tile.pictures) return;
   tile.pictures.zones = camera.zones;
   if (camera.state !== "up") hidePreview(tile.pictures, "no picture: the camera is away");
+}
+
+function showDrift(element, drift) {
+  if (!drift || drift.index === null) return say(element, "");
+  element.className = drift.index > 0.25 ? "hint bad" : "hint";
+  say(element, `quality drift ${number(drift.index, 2)} from ${drift.same_hour ? "this hour of the day" : "the whole baseline"}`);
 }
 
 function showHour(tile, hour) {

@@ -71,7 +71,7 @@ function drawHour(panel) {
   panel.element.classList.toggle("empty", !isFull(panel.hour));
   say(panel.what, foretell(panel.hour, bar, panel.moved ? panel.bar : null));
   panel.line.hidden = !panel.moved || bar === panel.bar;
-  panel.yaml.value = `- {name: ${panel.name}, decide: {min_quality: ${bar}}}`;
+  panel.yaml.value = `decide: {min_quality: ${bar}}`;
   panel.slider.setAttribute("aria-valuetext", `min_quality ${bar}`);
 }
 

@@ -17,13 +17,11 @@ from gate.assembly import (
     build_camera_state,
     build_http,
     build_observer,
-    build_sink,
     check_cameras,
     check_weights,
     load_detector,
     load_duplicate_books,
     load_scorer,
-    redis_address,
     rhythm_of,
 )
 from gate.camera_set import CameraSet
@@ -33,6 +31,7 @@ from gate.clock import Clock, SystemClock
 from gate.config import CameraConfig, GateConfig
 from gate.config_change import ConfigChange
 from gate.decide.visits import Publication
+from gate.delivery import build_backlog, build_sink, redis_address
 from gate.errors import ConfigError, GateError
 from gate.faces.detector import Detector
 from gate.live_config import LiveConfig, Parts
@@ -194,14 +193,9 @@ class Daemon:
         scorer = load_scorer(config, self._clock, self.observer.pipeline)
         check_weights(self._thresholds, scorer)
         self.observer.pipeline.method_active(scorer.name)
-        sink = build_sink(config, redis_address(config, self._resources), self._clock)
-        publisher = Publisher(
-            sink,
-            capacity=config.redis.queue_events,
-            capacity_bytes=config.redis.queue_bytes,
-            clock=self._clock,
-            observer=self.observer.publish,
-        )
+        backlog = build_backlog(config, self._clock, self.observer.publish)
+        sink = build_sink(config, redis_address(config, self._resources), self._clock, backlog)
+        publisher = Publisher(sink, backlog=backlog, clock=self._clock, observer=self.observer.publish)
         on_exit(publisher.close)
         on_exit(self._drain, publisher)
         publisher.start()
@@ -310,10 +304,12 @@ class Daemon:
             self._stop.set()
 
     def _drain(self, publisher: Publisher) -> None:
-        left = publisher.drain(DRAIN_TIMEOUT_S)
-        if left:
-            log.error("events_left_behind", events=left, waited_s=DRAIN_TIMEOUT_S)
+        at_risk = publisher.drain(DRAIN_TIMEOUT_S)
+        if at_risk:
+            log.error("events_left_behind", events=at_risk, waited_s=DRAIN_TIMEOUT_S)
             self._failed = True
+        elif publisher.left:
+            log.warning("events_kept_on_disk", events=publisher.left, waited_s=DRAIN_TIMEOUT_S)
 
     def _write_summary(self) -> None:
         if not self._running:

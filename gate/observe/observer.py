@@ -113,6 +113,21 @@ class PublishReport:
             self._to.log.warning("events_lost", reason=reason, times=times)
             self._to.feed.tell("events_lost", reason=reason)
 
+    def spool_failed(self, cause: str, message: str) -> None:
+        """The disk keeps nothing: accepted events wait in memory; `cause` is one word of a closed set."""
+        cause = plain(cause)
+        self._to.metrics.spool_durable(durable=False)
+        self._to.health.note("spool", f"accepted faces wait in memory alone: {cause}")
+        if times := self._to.changes.failed("spool", cause):
+            self._to.log.warning("spool_away", cause=cause, times=times, problem=message)
+
+    def spool_kept(self) -> None:
+        """Everything that waits for Redis is on the disk."""
+        self._to.metrics.spool_durable(durable=True)
+        self._to.health.note("spool", None)
+        if self._to.changes.recovered("spool"):
+            self._to.log.info("spool_back")
+
     def depth(self, events: int, bytes: int) -> None:  # noqa: A002 - named as the metric spool_bytes
         """What waits for Redis now."""
         self._to.metrics.spool(events=events, size_bytes=bytes)

@@ -81,5 +81,61 @@ DELIVERY = Board(
                 ),
             ),
         ),
+        Row(
+            "Recognizers",
+            (
+                Panel(
+                    "Entries waiting",
+                    "Stream entries that a consumer group has not been given yet, from the metrics of its consumers. It grows "
+                    "when they are too slow or gone; entries beyond the stream's limits are trimmed unread.",
+                    (
+                        Query(
+                            "max by (stream, group) (facegate_consumer_waiting_entries)",
+                            "{{group}} of {{stream}}",
+                        ),
+                    ),
+                    steps=(Step(GREEN), Step(AMBER, 100), Step(RED, 1000)),
+                ),
+                Panel(
+                    "Behind",
+                    "Age of the oldest entry that a group has not finished.",
+                    (
+                        Query(
+                            "max by (stream, group) (facegate_consumer_behind_seconds)",
+                            "{{group}} of {{stream}}",
+                        ),
+                    ),
+                    unit="s",
+                    steps=(Step(GREEN), Step(AMBER, 5), Step(RED, 60)),
+                ),
+                Panel(
+                    "In hands",
+                    "Entries given to a consumer and not acknowledged. One that stays is a face that its consumer fails at.",
+                    (
+                        Query(
+                            "max by (stream, group) (facegate_consumer_pending_entries)",
+                            "{{group}} of {{stream}}",
+                        ),
+                    ),
+                ),
+                Panel(
+                    "What became of entries",
+                    "Entries a second by what a consumer did with them.",
+                    (Query("sum by (outcome) (rate(facegate_consumer_entries_total[$__rate_interval]))", "{{outcome}}"),),
+                    kind="stacked",
+                    unit="cps",
+                    width=12,
+                ),
+                Panel(
+                    "Consumers that reach Redis",
+                    "1 while a consumer could ask its stream.",
+                    (Query("facegate_consumer_up", "{{instance}}"),),
+                    kind="states",
+                    names=((0, "away", RED), (1, "reads", GREEN)),
+                    steps=(Step(RED), Step(GREEN, 1)),
+                    width=12,
+                ),
+            ),
+        ),
     ),
 )

@@ -97,8 +97,8 @@ DELIVERY = Board(
             (
                 Panel(
                     "Entries waiting",
-                    "Stream entries that a consumer group has not been given yet, from the metrics of its consumers. It "
-                    "grows when they are too slow or gone; entries beyond the stream's limits are trimmed unread.",
+                    "Stream entries that a consumer group has not been given yet, from the metrics of its consumers. "
+                    "It grows when they are too slow or gone; entries beyond the stream's limits are trimmed unread.",
                     (
                         Query(
                             "max by (stream, group) (facegate_consumer_waiting_entries)",

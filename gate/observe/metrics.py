@@ -237,6 +237,10 @@ class Metrics:
         self._set("spool_events", events)
         self._set("spool_bytes", size_bytes)
 
+    def spool_durable(self, *, durable: bool) -> None:
+        """Whether what waits for Redis outlives this process."""
+        self._set("spool_durable", float(durable))
+
     def spool_dropped(self, reason: str, count: int = 1) -> None:
         """Count accepted events that were lost."""
         with self._lock:

@@ -134,6 +134,21 @@ class PublishReport:
         if times := self._to.changes.failed("events", reason):
             self._to.log.warning("events_lost", reason=reason, times=times)
 
+    def spool_failed(self, cause: str, message: str) -> None:
+        """The disk keeps nothing: accepted events wait in memory; `cause` is one word of a closed set."""
+        cause = plain(cause)
+        self._to.metrics.spool_durable(durable=False)
+        self._to.health.note("spool", f"accepted faces wait in memory alone: {cause}")
+        if times := self._to.changes.failed("spool", cause):
+            self._to.log.warning("spool_away", cause=cause, times=times, problem=message)
+
+    def spool_kept(self) -> None:
+        """Everything that waits for Redis is on the disk."""
+        self._to.metrics.spool_durable(durable=True)
+        self._to.health.note("spool", None)
+        if self._to.changes.recovered("spool"):
+            self._to.log.info("spool_back")
+
     def depth(self, events: int, bytes: int) -> None:  # noqa: A002 - named as the metric spool_bytes
         """What waits for Redis now."""
         self._to.metrics.spool(events=events, size_bytes=bytes)
@@ -146,9 +161,14 @@ class PipelineReport:
     def __init__(self, sinks: Sinks) -> None:
         self._to = sinks
 
-    def alive(self) -> None:
-        """The engine's loop has turned, with or without a frame, or a part of a batch is scored."""
+    def turned(self) -> None:
+        """The engine's loop has turned, with or without a frame."""
         self._to.health.beat("engine")
+
+    def alive(self) -> None:
+        """A part of a batch is scored."""
+        self._to.health.beat("engine")
+        self._to.health.progress()
 
     def allow(self, seconds: float) -> None:
         """The engine may take so long between two signs of life: one crop alone takes a slow method that long."""
@@ -160,6 +180,7 @@ class PipelineReport:
 
     def processed(self, camera: str, age_s: float) -> None:
         """The engine took a frame of this age."""
+        self._to.health.progress()
         self._to.metrics.frames(camera, Outcome.PROCESSED)
         self._to.metrics.frame_age(camera, age_s)
         self._to.tally.frames(camera, Outcome.PROCESSED)

@@ -134,6 +134,11 @@ def design(quality_bars: Iterable[float] = (30.0,)) -> tuple[MetricSpec, ...]:
         _row("publish_seconds", "histogram", "Time of one write to Redis.", buckets=_PUBLISH_S),
         _row("spool_events", "gauge", "Events that wait for Redis."),
         _row("spool_bytes", "gauge", "Bytes of the events that wait for Redis."),
+        _row(
+            "spool_durable",
+            "gauge",
+            "1 while what waits for Redis is on the disk, 0 while some is in memory alone.",
+        ),
         _row("spool_dropped_total", "counter", "Accepted events lost before Redis had them.", "reason"),
         _row(
             "capture_to_publish_seconds",

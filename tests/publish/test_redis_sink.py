@@ -38,7 +38,7 @@ def test_check_names_the_server_and_never_the_password(connect: Connect, redis_s
 
 
 def test_a_user_with_the_least_commands_is_enough(connect: Connect, redis_server: Any, make_face: Make) -> None:
-    commands = ["+ping", "+xadd", "+xrevrange", "+xtrim", "+time"]
+    commands = ["+ping", "+xadd", "+xrange", "+xrevrange", "+xtrim", "+time"]
     redis_server.command("ACL", "SETUSER", "gate", "on", ">secret", "~facegate:*", *commands)
     sink = connect(f"unix://gate@{redis_server.socket}", password="secret", max_age_s=60)
     assert sink.check().startswith("Redis at ")

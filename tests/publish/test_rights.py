@@ -11,7 +11,7 @@ from gate.publish.sink import FaultCause, SinkError
 from tests.publish.conftest import Connect
 
 KEY = "facegate:faces"
-LEAST = ("+ping", "+xadd", "+xrevrange")
+LEAST = ("+ping", "+xadd", "+xrange", "+xrevrange")
 
 
 def as_user(connect: Connect, redis_server: Any, *rights: str, **options: Any) -> RedisSink:
@@ -44,7 +44,7 @@ def test_the_least_rights_that_deliver_are_enough(connect: Connect, redis_server
     as_user(connect, redis_server, *LEAST, *trims, f"~{KEY}", max_age_s=60).check_streams(["door"])
 
 
-@pytest.mark.parametrize("missing", ["+xadd", "+xrevrange", "+xtrim", "+time"])
+@pytest.mark.parametrize("missing", ["+xadd", "+xrange", "+xrevrange", "+xtrim", "+time"])
 def test_a_command_that_the_user_may_not_run_is_named(connect: Connect, redis_server: Any, missing: str) -> None:
     rights = {*LEAST, "+xtrim", "+time"} - {missing}
     problem = refusal(as_user(connect, redis_server, *rights, f"~{KEY}", max_age_s=60))

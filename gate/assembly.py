@@ -18,6 +18,7 @@ from gate.capture.backoff import Backoff
 from gate.capture.board import SlotBoard
 from gate.capture.camera import CameraThread, CaptureObserver
 from gate.capture.causes import Cause
+from gate.capture.changes import Change
 from gate.capture.factory import open_source_for
 from gate.capture.source import FrameSource
 from gate.clock import Clock
@@ -66,6 +67,7 @@ def build_observer(config: GateConfig, clock: Clock) -> Observer:
     """Metrics, counts and health that know the configured cameras and every closed set of causes."""
     expected = Expected(
         camera_causes=tuple(cause.value for cause in Cause),
+        stream_changes=tuple(change.value for change in Change),
         spool_reasons=tuple(reason.value for reason in DropReason),
         fallback_causes=tuple(cause.value for cause in FallbackCause),
         methods=tuple(entry.method for entry in config.quality.chain),

@@ -179,6 +179,12 @@ class _Reports:
             if not self._closed:
                 self._report.corrupt(camera)
 
+    def changed(self, camera: str, change: str, detail: str) -> None:
+        """Something is different in its stream."""
+        with self._lock:
+            if not self._closed:
+                self._report.changed(camera, change, detail)
+
     def ended(self, camera: str) -> None:
         """The file is over."""
         with self._lock:

@@ -6,11 +6,12 @@ Unknown keys are refused and the nearest known one is named. Field descriptions 
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import yaml
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
+from gate.config_camera import CameraConfig, CameraKind, CameraName, Decode, kind_of
 from gate.config_delivery import RedisConfig, SpoolConfig
 from gate.config_http import HttpConfig, PageConfig, TlsConfig
 from gate.config_problems import causes, explain
@@ -26,6 +27,7 @@ __all__ = [
     "CameraName",
     "DecideConfig",
     "DecideOverrides",
+    "Decode",
     "DetectorConfig",
     "FallbackConfig",
     "GateConfig",
@@ -47,89 +49,6 @@ __all__ = [
     "load_config",
     "parse_config",
 ]
-
-CameraName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
-
-CameraKind = Literal["network", "file", "webcam", "virtual"]
-
-
-def kind_of(address: str) -> CameraKind:
-    """What an address means by its form alone; what has no known form is taken for a path.
-
-    >>> [kind_of(address) for address in ("rtsp://door.lan/", "file:///clip.mp4", "webcam:0", "virtual:?seed=1")]
-    ['network', 'file', 'webcam', 'virtual']
-    """
-    scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", address)
-    if scheme is not None:
-        return "file" if scheme[1].lower() == "file" else "network"
-    if address.lower().startswith("webcam:"):
-        return "webcam"
-    return "virtual" if address.lower().startswith("virtual:") else "file"
-
-
-class CameraConfig(Section):
-    """One camera, file or virtual camera."""
-
-    name: CameraName
-    """Name in events, metrics and logs: letters, digits, `_`, `.`, `-`."""
-
-    url: SecretStr
-    """`rtsp://`, `rtsps://`, `http://`, `https://`, a file path, `webcam:0` or `virtual:`. Never logged as it is."""
-
-    username: str | None = None
-    """User of the camera, when it is not part of the URL."""
-
-    password_file: Path | None = None
-    """File that holds the camera's password; its trailing newline is ignored."""
-
-    transport: Literal["tcp", "udp"] = "tcp"
-    """RTSP transport. TCP survives Wi-Fi and NAT; UDP saves a little delay on a clean wire."""
-
-    listen: bool = False
-    """`rtsp://` only: wait at this address for a camera that pushes, instead of dialling it."""
-
-    open_timeout_s: float = Field(default=10.0, gt=0, le=120)
-    """How long opening the camera may take."""
-
-    read_timeout_s: float = Field(default=10.0, gt=0, le=120)
-    """How long the camera may send nothing before it counts as lost."""
-
-    max_fps: float | None = Field(default=None, gt=0, le=240)
-    """Analyse at most this many frames a second; the frames between are decoded and counted as dropped."""
-
-    loop: bool = False
-    """Files only: start again at the end."""
-
-    pace: Literal["realtime", "fast"] = "realtime"
-    """Files and `virtual:` only: play at their own speed and drop what is late, or wait for the gate and drop none."""
-
-    zones: ZonesConfig = ZonesConfig()
-    """Where in the picture faces count."""
-
-    decide: DecideOverrides = DecideOverrides()
-    """Any keys of `decide` in which this camera differs; those left out are as in `decide`."""
-
-    @property
-    def address(self) -> str:
-        """The URL as configured. It may hold a password: for opening the camera only."""
-        return self.url.get_secret_value()
-
-    @property
-    def kind(self) -> CameraKind:
-        """What the address means."""
-        return kind_of(self.address)
-
-    @model_validator(mode="after")
-    def _nothing_is_ignored(self) -> "CameraConfig":
-        if self.listen and not self.address.lower().startswith("rtsp://"):
-            raise ValueError("listen is for rtsp:// alone; remove it, or give the rtsp:// address to listen at")
-        if self.loop and self.kind != "file":
-            raise ValueError(f"loop is for files alone, and this is a {self.kind} camera; remove it")
-        if self.pace == "fast" and self.kind not in {"file", "virtual"}:
-            raise ValueError(
-                f"pace: fast is for files and virtual:, and a {self.kind} camera comes in its own time; remove it"
-            )
-        return self
 
 
 class DetectorConfig(Section):

@@ -16,6 +16,8 @@ from typing import Any, get_origin
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
+from gate.capture.causes import Cause
+from gate.capture.changes import Change
 from gate.cli import EXIT_CODES
 from gate.client.dead import DEAD_FIELDS, DeadReason
 from gate.client.metrics import CONSUMER_DESIGN
@@ -42,6 +44,7 @@ def document() -> str:
         section("Reasons", "Why a face was rejected.", ("reason", "meaning"), ((r.value, r.meaning) for r in Reason)),
         metrics(),
         causes(),
+        cameras(),
         shed(),
         events(),
         consuming(),
@@ -125,6 +128,22 @@ def causes() -> str:
     rows = ((cause.value, cause.meaning) for cause in FallbackCause)
     words = "Causes of `facegate_fallback_total` and of the log's lines about it."
     return section("Fallbacks", words, ("cause", "meaning"), rows)
+
+
+def cameras() -> str:
+    """Why a camera is away, and what may change in its stream."""
+    away = section(
+        "Cameras",
+        "Causes of `facegate_reconnects_total`, of the log's `camera_lost`, of `/readyz`, `/status` and `gate check`. "
+        "A lost camera is tried again after a random time of up to 1 s, doubled with every loss up to 30 s, and from "
+        "the start again once it has delivered for a minute. After `auth` it is 30 to 60 s, doubled up to half an "
+        "hour, so that the camera does not lock the account; a changed `password_file` is tried at once.",
+        ("cause", "meaning", "remedy"),
+        ((cause.value, cause.meaning, cause.remedy) for cause in Cause),
+    )
+    words = "Values of `change` in `facegate_stream_changes_total` and in the log's `camera_changed`."
+    rows = ((change.value, change.meaning) for change in Change)
+    return away + "\n" + section("Changes in a stream", words, ("change", "meaning"), rows)
 
 
 def shed() -> str:

@@ -217,6 +217,8 @@ def test_check_names_each_fault_and_what_to_do(tmp_path: Path, capsys: pytest.Ca
     lines = {line.split(":")[0]: line for line in shown.splitlines()}
     for probe in ("FAULT detector", "FAULT redis", "FAULT http", "FAULT camera door", "ok    camera sim"):
         assert probe in lines, shown
+    # By the cause that metrics, log and readiness would name.
+    assert lines["FAULT camera door"].startswith("FAULT camera door: not_found: ")
     assert "hunter2" not in shown
     assert shown.splitlines()[-1] == "4 fault(s)"
 

@@ -48,6 +48,18 @@ CAMERA_IN_DEPTH = Board(
                     kind="stacked",
                     unit="cps",
                 ),
+                Panel(
+                    "Changes in the stream",
+                    "Changes the stream survived, over the time shown: another resolution, codec or decoder, time "
+                    "stamps that jump back.",
+                    (
+                        Query(
+                            f"sum by (change) (increase(facegate_stream_changes_total{{{CAMERA}}}[$__range])) > 0",
+                            "{{change}}",
+                        ),
+                    ),
+                    kind="bars",
+                ),
             ),
         ),
         Row(

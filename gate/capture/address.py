@@ -8,6 +8,7 @@ from gate.capture.causes import Cause, lost
 from gate.config import CameraConfig
 from gate.errors import ConfigError
 from gate.redact import safe_address
+from gate.secret_files import read_secret
 
 _NETWORK = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*)://")
 _PORT = re.compile(r"^[^\[\]:]*(:\d*)?$|^\[[^\]]*\](:\d*)?$")
@@ -45,7 +46,7 @@ def check_address(camera: str, address: str) -> None:
     if "@" in rest and not _PORT.match(authority.rpartition("@")[2]):
         raise ConfigError(
             f"camera {camera!r}: it cannot be told where the password ends in the url. "
-            "Percent-encode it, or use username and password_file."
+            "Percent-encode it, or use username and password or password_file."
         )
 
 
@@ -77,23 +78,23 @@ def with_credentials(url: str, username: str | None, password: str | None) -> st
 
 
 def read_password(config: CameraConfig) -> str | None:
-    """The password in `password_file` without its trailing newline; None without such a file.
+    """The configured password, or that in `password_file` without its trailing newline; None without either.
 
     Raises:
         CaptureError: cause `auth`, when the file cannot be read; it is read again at every connection, so a password
             may be put there or changed while the gate runs.
     """
+    if config.password is not None:
+        return config.password.get_secret_value()
     if config.password_file is None:
         return None
     label = safe_address(config.address)
     try:
-        text = config.password_file.read_text(encoding="utf-8")
+        return read_secret(config.password_file)
     except UnicodeDecodeError:
         problem = "is not UTF-8 text"
     except OSError as error:
         problem = error.strerror or "unreadable"
-    else:
-        return text.removesuffix("\n")
     raise lost(label, Cause.AUTH, detail=f"password file {config.password_file}: {problem}", remedy="Repair the file.")
 
 

@@ -9,10 +9,11 @@ import random
 from gate.capture.causes import Cause
 from gate.clock import Clock
 
-AUTH_BASE_S = 30.0
-"""Cameras lock an account after some three to five wrong passwords within a few minutes."""
+AUTH_BASE_S = 60.0
+"""Cameras lock an account or an address after some five to seven wrong passwords in half an hour. Each attempt tries
+the password once (see the tests); at the quickest they come after 0, 30, 90, 210, 450, 930 and 1830 s."""
 
-AUTH_CAP_S = 600.0
+AUTH_CAP_S = 1800.0
 
 MAX_DOUBLINGS = 30
 
@@ -21,7 +22,8 @@ class Backoff:
     """Delays that double with every loss in a row, jittered, capped, and start over after stable running.
 
     Delays are uniform in [0, min(cap, base·2ⁿ)]. Where access was denied they are uniform in the upper half of
-    [0, min(600 s, 30 s·2ⁿ)]: jitter must not turn into a quick second wrong password.
+    [0, min(1800 s, 60 s·2ᵏ)], k counting the denials alone: jitter must not turn into a quick second wrong password,
+    and a switch that was off for the night must not turn one denial into half an hour.
 
     Args:
         clock: measures how long the camera ran.
@@ -48,21 +50,29 @@ class Backoff:
         self._reset_after_s = reset_after_s
         self._random = random.Random(seed)
         self._losses = 0
+        self._denials = 0
         self._running_since_s: float | None = None
+        self._running_until_s = 0.0
 
     def running(self) -> None:
-        """The camera delivers pictures; called again while it runs, this changes nothing."""
+        """The camera delivered a picture. Called for each: the silence before a loss is no running."""
+        self._running_until_s = self._clock.monotonic_s()
         if self._running_since_s is None:
-            self._running_since_s = self._clock.monotonic_s()
+            self._running_since_s = self._running_until_s
 
     def next_delay_s(self, cause: Cause) -> float:
         """Seconds to wait after a loss."""
         since_s, self._running_since_s = self._running_since_s, None
-        if since_s is not None and self._clock.monotonic_s() - since_s >= self._reset_after_s:
-            self._losses = 0
-        doubled = 2 ** min(self._losses, MAX_DOUBLINGS)
-        self._losses += 1
+        if since_s is not None and self._running_until_s - since_s >= self._reset_after_s:
+            self._losses = self._denials = 0
         if cause is Cause.AUTH:
-            ceiling_s = max(min(AUTH_CAP_S, AUTH_BASE_S * doubled), min(self._cap_s, self._base_s * doubled))
+            ceiling_s = min(AUTH_CAP_S, AUTH_BASE_S * _doubled(self._denials))
+            self._denials += 1
             return self._random.uniform(ceiling_s / 2, ceiling_s)
-        return self._random.uniform(0.0, min(self._cap_s, self._base_s * doubled))
+        ceiling_s = min(self._cap_s, self._base_s * _doubled(self._losses))
+        self._losses += 1
+        return self._random.uniform(0.0, ceiling_s)
+
+
+def _doubled(times: int) -> int:
+    return 1 << min(times, MAX_DOUBLINGS)

@@ -9,13 +9,18 @@ from typing import Protocol
 from gate.capture.backoff import Backoff
 from gate.capture.board import SlotBoard
 from gate.capture.causes import Cause
+from gate.capture.changes import ChangeSpotter
 from gate.capture.pacing import Decimator
 from gate.capture.source import CorruptPictureError, FrameSource, Picture
 from gate.clock import Clock
 from gate.config import CameraConfig
 from gate.errors import CaptureError, GateError
 from gate.redact import safe_address
+from gate.secret_files import version_of
 from gate.types import Frame
+
+PASSWORD_POLL_S = 5.0
+"""How often a camera that waits after a wrong password looks whether its file has another one."""
 
 
 class CaptureObserver(Protocol):
@@ -44,6 +49,10 @@ class CaptureObserver(Protocol):
         """A picture could not be decoded; it is not a frame."""
         ...
 
+    def changed(self, camera: str, change: str, detail: str) -> None:
+        """Something is different in the stream, a `gate.capture.changes.Change`; the detail holds no secret."""
+        ...
+
     def ended(self, camera: str) -> None:
         """The file is over; its thread ends."""
         ...
@@ -56,7 +65,7 @@ class CameraThread:
     followed by a new attempt after the backoff's delay.
 
     Args:
-        config: name, `max_fps` and `pace` of the camera.
+        config: name, `max_fps`, `pace` and `password_file` of the camera.
         open_source: makes a new source for every attempt; it is used once.
         board: where frames go. They displace older ones, except those of a file at `pace: fast`, which wait.
         clock: stamps frames.
@@ -87,6 +96,8 @@ class CameraThread:
         self._ended = False
         self._seq = 0
         self._decimator = Decimator(config.max_fps)
+        self._changes = ChangeSpotter()
+        self._tried: tuple[int, int, int] | None = None
         self._thread = threading.Thread(target=self._run, name=f"camera-{config.name}", daemon=True)
 
     @property
@@ -133,9 +144,12 @@ class CameraThread:
 
     def _attempt(self) -> bool:
         """Read one source until it ends (True) or the thread is stopped (False)."""
+        # Before it is read: one that is replaced during the attempt is new.
+        self._tried = None if self._config.password_file is None else version_of(self._config.password_file)
         source = self._open_source()
         try:
             source.open()
+            self._changes.reopened()
             up = False
             while not self._stop.is_set():
                 try:
@@ -145,10 +159,12 @@ class CameraThread:
                     continue
                 if picture is None:
                     return True
+                self._backoff.running()
                 if not up:
                     up = True
-                    self._backoff.running()
                     self._observer.up(self._name)
+                for change, detail in self._changes.see(picture):
+                    self._observer.changed(self._name, change.value, detail)
                 self._hand_over(picture, live=source.live)
             return False
         finally:
@@ -174,7 +190,22 @@ class CameraThread:
         if self._stop.is_set():
             return  # What fails because we leave is not a lost camera.
         self._observer.lost(self._name, cause.value, message)
-        self._stop.wait(self._backoff.next_delay_s(cause))
+        delay_s = self._backoff.next_delay_s(cause)
+        if cause is Cause.AUTH and self._config.password_file is not None:
+            self._wait_for_password(self._config.password_file, delay_s)
+        else:
+            self._stop.wait(delay_s)
+
+    def _wait_for_password(self, file: Path, longest_s: float) -> None:
+        """Half an hour is long at a door whose new password has just been written down."""
+        until_s, seen = self._clock.monotonic_s() + longest_s, self._tried
+        while (left_s := until_s - self._clock.monotonic_s()) > 0:
+            if self._stop.wait(min(left_s, PASSWORD_POLL_S)):
+                return
+            before, seen = seen, version_of(file)
+            # Twice the same: who writes it may be in the middle, and half a password is a wrong one.
+            if seen == before != self._tried:
+                return
 
 
 def _whereabouts(config: CameraConfig, error: Exception) -> str:

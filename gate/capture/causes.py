@@ -88,7 +88,9 @@ def classify(error: BaseException, *, scheme: str, opening: bool, timed_out: boo
         return Cause.TIMEOUT if opening else Cause.STALLED
     for kinds, cause in _by_class():
         if isinstance(error, kinds):
-            return _late(cause, opening=opening)
+            # A TLS server that can agree with nobody sends an alert and hangs up; FFmpeg sees the end alone.
+            handshake = opening and cause is Cause.END_OF_STREAM and scheme in TLS_SCHEMES
+            return Cause.TLS if handshake else _late(cause, opening=opening)
     code = getattr(error, "errno", None)
     if code in _UNREACHABLE_ERRNOS:
         return Cause.UNREACHABLE

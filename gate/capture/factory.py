@@ -34,7 +34,7 @@ def open_source_for(config: CameraConfig, clock: Clock, stop: threading.Event, *
     if scheme in NETWORK_SCHEMES:
         return _stream(config, clock, listen=listen)
     kind = _KIND.match(address)
-    if kind is None or scheme == "file" or file_path(address).exists():
+    if kind is None or scheme == "file" or _is_there(address):
         return _file(config, clock, stop)
     if kind[1].lower() == "webcam":
         return _webcam(config)
@@ -42,6 +42,14 @@ def open_source_for(config: CameraConfig, clock: Clock, stop: threading.Event, *
         return _virtual(config, clock, stop)
     # The address is not repeated: without its "//", an RTSP URL with a password ends here too.
     raise ConfigError(f"camera {config.name!r}: the url is of no known kind. Known are {KNOWN}.")
+
+
+def _is_there(address: str) -> bool:
+    try:
+        return file_path(address).exists()
+    except OSError:
+        # Too long for a name, or behind a door that is closed to us; the error's text would repeat the address.
+        return False
 
 
 def _stream(config: CameraConfig, clock: Clock, *, listen: bool) -> FrameSource:
@@ -56,6 +64,7 @@ def _stream(config: CameraConfig, clock: Clock, *, listen: bool) -> FrameSource:
         open_timeout_s=config.open_timeout_s,
         read_timeout_s=config.read_timeout_s,
         listen=listen,
+        decode=config.decode,
     )
 
 
@@ -63,7 +72,8 @@ def _file(config: CameraConfig, clock: Clock, stop: threading.Event) -> FrameSou
     from gate.capture.file import FileSource
 
     realtime = config.pace == "realtime"
-    return FileSource(file_path(config.address), clock=clock, stop=stop, loop=config.loop, realtime=realtime)
+    path = file_path(config.address)
+    return FileSource(path, clock=clock, stop=stop, loop=config.loop, realtime=realtime, decode=config.decode)
 
 
 def _webcam(config: CameraConfig) -> FrameSource:

@@ -1,6 +1,7 @@
 """Video files as cameras: once or for ever, in their own time or as fast as they are wanted."""
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 from gate.capture.causes import Cause, lost
@@ -8,6 +9,7 @@ from gate.capture.pacing import Pacer, Timeline
 from gate.capture.pyav import Decoder, Dial
 from gate.capture.source import CorruptPictureError, Picture
 from gate.clock import Clock
+from gate.config import Decode
 from gate.errors import CaptureError
 
 
@@ -24,16 +26,24 @@ class FileSource:
         stop: ends the waiting between pictures.
         loop: start again at the end.
         realtime: hold pictures back until their time.
+        decode: where pictures are decoded.
     """
 
     live = False
 
     def __init__(
-        self, path: Path, *, clock: Clock, stop: threading.Event, loop: bool = False, realtime: bool = False
+        self,
+        path: Path,
+        *,
+        clock: Clock,
+        stop: threading.Event,
+        loop: bool = False,
+        realtime: bool = False,
+        decode: Decode = "cpu",
     ) -> None:
         self.label = str(path)
         # An absolute path cannot be mistaken for a protocol, as "door:1.mp4" would be.
-        self._dial = Dial(url=str(path.absolute()), label=self.label, scheme="")
+        self._dial = Dial(url=str(path.absolute()), label=self.label, scheme="", decode=decode)
         self._clock = clock
         self._loop = loop
         self._timeline = Timeline()
@@ -58,7 +68,7 @@ class FileSource:
         pts_ms = self._timeline.stamp(picture.pts_ms)
         if self._pacer is not None:
             self._pacer.wait_for(pts_ms)
-        return Picture(picture.image, pts_ms)
+        return replace(picture, pts_ms=pts_ms)
 
     def close(self) -> None:
         """Release the file. Safe from any thread, twice, and after a failed `open`."""

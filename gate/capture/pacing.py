@@ -7,6 +7,9 @@ from gate.clock import Clock
 LARGEST_GAP_MS = 10_000.0
 """A longer jump between two time stamps is a cut in the recording, not a pause to wait for."""
 
+LARGEST_DISORDER_MS = 500.0
+"""A time stamp that is further back than this starts a new count; nearer ones are shuffled, and wait for their turn."""
+
 USUAL_STEP_MS = 40.0
 """Distance of pictures when a file says nothing about it: 25 a second."""
 
@@ -36,7 +39,7 @@ class Pacer:
 
 
 class Timeline:
-    """Time stamps of a file that go on when the file starts again, and that exist where it has none."""
+    """Time stamps of a file that never go back, also when the file starts again, and that exist where it has none."""
 
     def __init__(self) -> None:
         self._offset_ms = 0.0
@@ -55,7 +58,11 @@ class Timeline:
         else:
             if self._restarted:
                 self._offset_ms = expected_ms - pts_ms
-            now_ms = pts_ms + self._offset_ms
+            elif pts_ms + self._offset_ms < self._last_ms - LARGEST_DISORDER_MS:
+                # Cut together from recordings, or a clock that was set.
+                self._offset_ms = expected_ms - pts_ms
+            # Never back: tracks cannot be followed backwards.
+            now_ms = max(pts_ms + self._offset_ms, self._last_ms)
             if not self._restarted and 0 < now_ms - self._last_ms <= LARGEST_GAP_MS:
                 self._step_ms = now_ms - self._last_ms
         self._restarted = False

@@ -6,6 +6,20 @@ from typing import Protocol
 from gate.types import Image
 
 
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """How a picture came."""
+
+    codec: str
+    """FFmpeg's name: `h264`, `hevc`, `mjpeg` …"""
+
+    device: str
+    """What decoded it: `cpu` or `cuda`."""
+
+    refused: str = ""
+    """Why it was not the device that was asked for; empty when it was."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Picture:
     """One decoded picture, before it is given a camera and a time."""
@@ -15,6 +29,9 @@ class Picture:
 
     pts_ms: float | None = None
     """Presentation time stamp in milliseconds, where the source has one."""
+
+    encoding: Encoding | None = None
+    """How it came, where it was encoded at all."""
 
 
 class CorruptPictureError(Exception):

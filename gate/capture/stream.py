@@ -9,8 +9,9 @@ from urllib.parse import urlsplit
 from gate.capture.address import scheme_of, with_credentials
 from gate.capture.causes import TLS_SCHEMES, Cause, lost
 from gate.capture.pyav import Decoder, Dial
-from gate.capture.source import Picture
+from gate.capture.source import CorruptPictureError, Picture
 from gate.clock import Clock
+from gate.config import Decode
 from gate.errors import CaptureError
 from gate.redact import safe_address
 
@@ -33,6 +34,7 @@ class StreamSource:
         open_timeout_s: longest time for connecting, and again for learning what the stream holds.
         read_timeout_s: longest time without a picture.
         listen: wait at this address for an RTSP sender instead of dialling it.
+        decode: where pictures are decoded.
     """
 
     live = True
@@ -48,6 +50,7 @@ class StreamSource:
         open_timeout_s: float = 10.0,
         read_timeout_s: float = 10.0,
         listen: bool = False,
+        decode: Decode = "cpu",
     ) -> None:
         self.label = safe_address(url)
         self._clock = clock
@@ -62,6 +65,7 @@ class StreamSource:
             options=_options(rtsp=rtsp, transport=transport, listen_s=open_timeout_s if listen else None),
             open_timeout_s=open_timeout_s,
             read_timeout_s=read_timeout_s / PYAV_READS_TWICE if rtsp else read_timeout_s,
+            decode=decode,
         )
         self._decoder: Decoder | None = None
         self._closed = False
@@ -72,24 +76,29 @@ class StreamSource:
         try:
             self._decoder = Decoder(self._dial, self._clock)
         except CaptureError as error:
-            failure = error
+            if self._resolved(error):
+                raise
         else:
             # The first picture waits for a key frame, which may be seconds away.
             self._deadline_s = self._clock.monotonic_s() + self._open_timeout_s + self._read_timeout_s
             if self._closed:
                 self._decoder.close()
             return
-        unresolved = failure.cause == Cause.TLS.value and self._dial.scheme in TLS_SCHEMES and not _resolves(self._dial)
-        raise lost(self.label, Cause.UNREACHABLE) if unresolved else failure
+        raise lost(self.label, Cause.UNREACHABLE)
 
     def read(self) -> Picture:
         """The next picture. Raises `CorruptPictureError` or, when the camera is lost, `CaptureError`."""
         if self._decoder is None:
             raise lost(self.label, Cause.OTHER, detail="read before it was opened")
-        while (picture := self._decoder.pop()) is None:
-            if not self._decoder.advance():
-                raise lost(self.label, Cause.END_OF_STREAM)
+        try:
+            while (picture := self._decoder.pop()) is None:
+                if not self._decoder.advance():
+                    raise lost(self.label, Cause.END_OF_STREAM)
+                self._watch()
+        except CorruptPictureError:
+            # Rubbish is no picture either: a camera that sends nothing else is blind.
             self._watch()
+            raise
         self._deadline_s = self._clock.monotonic_s() + self._read_timeout_s
         return picture
 
@@ -99,9 +108,15 @@ class StreamSource:
         if self._decoder is not None:
             self._decoder.close()
 
+    def _resolved(self, error: CaptureError) -> bool:
+        """Whether the failure is more than a name without an address."""
+        return error.cause != Cause.TLS.value or self._dial.scheme not in TLS_SCHEMES or _resolves(self._dial)
+
     def _watch(self) -> None:
         if self._clock.monotonic_s() > self._deadline_s:
-            raise lost(self.label, Cause.STALLED, detail="the camera sends, but no pictures come out of it")
+            detail = "the camera sends, but no pictures come out of it"
+            # Without what was being handled: nothing of it is news.
+            raise lost(self.label, Cause.STALLED, detail=detail) from None
 
 
 def _options(*, rtsp: bool, transport: str, listen_s: float | None) -> dict[str, str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from gate.commands.arguments import Subparsers
 from gate.commands.run import add_source_arguments, config_of
-from gate.errors import GateError, WeightsError
+from gate.errors import CaptureError, GateError, WeightsError
 
 if TYPE_CHECKING:
     from gate.config import CameraConfig, GateConfig
@@ -50,6 +50,8 @@ def run(args: argparse.Namespace) -> int:
 def _try(probe: Callable[[], str]) -> tuple[str, str]:
     try:
         return "ok", probe()
+    except CaptureError as error:
+        return "FAULT", f"{error.cause}: {' '.join(str(error).splitlines())}"
     except GateError as error:
         return "FAULT", " ".join(str(error).splitlines())
     except Exception as error:  # noqa: BLE001 - the other probes are wanted all the same; the text may quote an address
@@ -165,7 +167,6 @@ def _camera(camera: "CameraConfig") -> str:
     from gate.capture.factory import open_source_for
     from gate.capture.source import CorruptPictureError
     from gate.clock import SystemClock
-    from gate.errors import CaptureError
 
     source = open_source_for(camera, SystemClock(), threading.Event(), listen=camera.listen)
     try:

@@ -54,6 +54,9 @@ class Expected:
     spool_reasons: tuple[str, ...] = ()
     """Why an event is dropped: values of `spool_dropped_total{reason}`."""
 
+    stream_changes: tuple[str, ...] = ()
+    """What may change in a stream: values of `stream_changes_total{change}`."""
+
     fallback_causes: tuple[str, ...] = ()
     """Why the gate falls back: values of `fallback_total{cause}`."""
 
@@ -110,6 +113,7 @@ class Metrics:
         self._lock = threading.Lock()
         self._cameras: dict[str, set[tuple[str, tuple[str, ...]]]] = {}
         self._camera_causes = _Words(expected.camera_causes)
+        self._stream_changes = _Words(expected.stream_changes)
         self._spool_reasons = _Words(expected.spool_reasons)
         self._fallback_causes = _Words(expected.fallback_causes)
         self._methods = _Words(expected.methods)
@@ -151,6 +155,7 @@ class Metrics:
         series += [("visits_total", result.value) for result in VisitResult]
         series += [("published_total", kind) for kind in EVENT_TYPES]
         series += [("reconnects_total", cause) for cause in self._camera_causes]
+        series += [("stream_changes_total", change) for change in self._stream_changes]
         for metric, value in series:
             self._touch(metric, name, value)
         self._touch("faces_total", name, "accepted", "")
@@ -251,6 +256,12 @@ class Metrics:
         with self._lock:
             cause = self._camera_causes.close(cause)
         self._count("reconnects_total", camera, cause)
+
+    def stream_change(self, camera: str, change: str) -> None:
+        """Count a change in a camera's stream."""
+        with self._lock:
+            change = self._stream_changes.close(change)
+        self._count("stream_changes_total", camera, change)
 
     def method_active(self, method: str) -> None:
         """Say which quality method is in use; every other one goes to 0."""

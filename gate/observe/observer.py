@@ -66,6 +66,14 @@ class CaptureReport:
         self._to.metrics.frames(camera, Outcome.CORRUPT)
         self._to.tally.frames(camera, Outcome.CORRUPT)
 
+    def changed(self, camera: str, change: str, detail: str) -> None:
+        """Something is different in the stream; `change` is one word of a closed set."""
+        change = plain(change)
+        self._to.metrics.stream_change(camera, change)
+        # Counted as a trouble that goes on: a camera whose clock jumps with every picture must not fill the log.
+        if times := self._to.changes.failed(f"stream of {camera}", change):
+            self._to.log.warning("camera_changed", camera=camera, change=change, times=times, detail=detail)
+
     def ended(self, camera: str) -> None:
         """A file came to its end; that is no fault."""
         self._to.metrics.camera_up(camera, up=False)
@@ -363,6 +371,7 @@ class Observer:
         """A camera begins, or begins anew in another way: it is connecting, and its counts go on."""
         self.health.forget_camera(name)
         self._changes.forget(f"camera {name}")
+        self._changes.forget(f"stream of {name}")
         self.add_camera(name)
         self.metrics.camera_up(name, up=False)
         self.tally.camera(name, "connecting")
@@ -377,6 +386,7 @@ class Observer:
         if self.images is not None:
             self.images.forget_camera(name)
         self._changes.forget(f"camera {name}")
+        self._changes.forget(f"stream of {name}")
 
     def watch_certificate(self, expires_s: Callable[[], float]) -> None:
         """Tell metrics from now on when the HTTP server's certificate expires, in Unix seconds."""

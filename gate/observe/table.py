@@ -149,6 +149,13 @@ def design(quality_bars: Iterable[float] = (30.0,)) -> tuple[MetricSpec, ...]:
             buckets=_END_TO_END_S,
         ),
         _row("reconnects_total", "counter", "Failed or lost connections to a camera, by cause.", "camera", "cause"),
+        _row(
+            "stream_changes_total",
+            "counter",
+            "Changes in a camera's stream that it survived: another resolution, codec or decoder, time stamps that "
+            "jump back.",
+            *("camera", "change"),
+        ),
         _row("camera_up", "gauge", "1 while the camera delivers, else 0.", "camera"),
         _row("last_frame_timestamp_seconds", "gauge", "Unix time of the last decoded frame.", "camera"),
         _row("method_active", "gauge", "1 for the quality method in use, else 0.", "method"),

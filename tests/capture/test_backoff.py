@@ -24,13 +24,38 @@ class Still:
 def test_delays_stay_under_their_doubling_ceiling(seed: int, causes: list[Cause]) -> None:
     backoff = Backoff(Still(), base_s=0.5, cap_s=20, seed=seed)
 
+    denials = 0
     for n, cause in enumerate(causes):
         delay_s = backoff.next_delay_s(cause)
         if cause is Cause.AUTH:
-            ceiling_s = min(600, 30 * 2**n)
+            ceiling_s = min(1800, 60 * 2**denials)
+            denials += 1
             assert ceiling_s / 2 <= delay_s <= ceiling_s
         else:
-            assert 0 <= delay_s <= min(20, 0.5 * 2**n)
+            assert 0 <= delay_s <= min(20, 0.5 * 2 ** (n - denials))
+
+
+def test_a_wrong_password_is_tried_at_most_six_times_in_half_an_hour() -> None:
+    for seed in range(200):
+        backoff = Backoff(Still(), seed=seed)
+        at_s = [0.0]
+        while at_s[-1] <= 1800:
+            at_s.append(at_s[-1] + backoff.next_delay_s(Cause.AUTH))
+
+        assert sum(second <= 1800 for second in at_s) <= 6
+
+
+def test_silence_before_a_loss_is_no_stable_running(fake_clock: Any) -> None:
+    backoff = Backoff(fake_clock, base_s=1, cap_s=4096, reset_after_s=60, seed=3)
+    for _ in range(12):
+        backoff.next_delay_s(Cause.REFUSED)
+    longest_s = 0.0
+    for _ in range(20):
+        backoff.running()
+        fake_clock.advance(120)
+        longest_s = max(longest_s, backoff.next_delay_s(Cause.STALLED))
+
+    assert longest_s > 1024
 
 
 def test_jitter_is_full() -> None:
@@ -60,6 +85,7 @@ def test_only_stable_running_starts_over(fake_clock: Any, ran_s: float, ceiling_
         fake_clock.advance(ran_s / 2)
         backoff.running()
         fake_clock.advance(ran_s / 2)
+        backoff.running()
         longest_s = max(longest_s, backoff.next_delay_s(Cause.STALLED))
 
     assert ceiling_s * 0.8 < longest_s <= ceiling_s

@@ -55,6 +55,7 @@ class Recorder:
     def __init__(self) -> None:
         self.story: list[str] = []
         self.messages: list[str] = []
+        self.changes: list[tuple[str, str]] = []
         self.counts: Counter[str] = Counter()
         self.frame_times_ms: list[int] = []
 
@@ -74,6 +75,9 @@ class Recorder:
 
     def corrupt(self, camera: str) -> None:
         self.counts["corrupt"] += 1
+
+    def changed(self, camera: str, change: str, detail: str) -> None:
+        self.changes.append((change, detail))
 
     def ended(self, camera: str) -> None:
         self.story.append("ended")

@@ -44,6 +44,8 @@ def error(kind: str, code: int = 1) -> BaseException:
         (error("OSError", errno.EHOSTUNREACH), "rtsp", True, Cause.UNREACHABLE),
         (error("OSError", errno.ENETUNREACH), "rtsps", True, Cause.UNREACHABLE),
         (error("EOFError"), "http", True, Cause.END_OF_STREAM),
+        (error("EOFError"), "rtsps", True, Cause.TLS),
+        (error("EOFError"), "rtsps", False, Cause.END_OF_STREAM),
         (error("UnknownError"), "rtsp", True, Cause.OTHER),
         (ValueError("embedded null byte"), "rtsp", True, Cause.OTHER),
     ],

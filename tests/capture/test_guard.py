@@ -1,16 +1,21 @@
 """A resource is released once, and never while somebody is inside it."""
 
+import contextlib
 import gc
 import threading
 import weakref
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from gate.capture.file import FileSource
 from gate.capture.guard import Guard
+from gate.capture.stream import StreamSource
 from gate.clock import SystemClock
+from gate.errors import CaptureError
+from tests.capture.rtsp_camera import Conduct, Ending, encode, grey_steps, serving
 
 THREADS_OF_THIS_PROCESS = Path("/proc/self/task")
 
@@ -105,6 +110,28 @@ def test_an_owner_that_was_closed_is_freed_at_once(no_collector: None) -> None:
     assert watch() is not None
     del owner
     assert watch() is None
+
+
+@pytest.mark.skipif(not THREADS_OF_THIS_PROCESS.is_dir(), reason="threads of FFmpeg are counted through /proc")
+@pytest.mark.parametrize("ending", [Ending.SILENCE, Ending.CLOSE])
+def test_a_stream_that_is_lost_again_and_again_leaves_no_decoder_thread_behind(
+    ending: Ending, no_collector: None
+) -> None:
+    def lose(port: int) -> None:
+        source = StreamSource(f"rtsp://127.0.0.1:{port}/live", clock=SystemClock(), read_timeout_s=0.2)
+        with closing(source), contextlib.suppress(CaptureError):
+            source.open()
+            while True:
+                source.read()
+
+    def threads_after(rounds: int, port: int) -> int:
+        for _ in range(rounds):
+            lose(port)
+        return len(list(THREADS_OF_THIS_PROCESS.iterdir()))
+
+    with serving(Conduct(encode(grey_steps(3), fps=50), pictures=15, ending=ending)) as camera:
+        after_one = threads_after(1, camera.port)
+        assert threads_after(8, camera.port) < after_one + 8
 
 
 @pytest.mark.skipif(not THREADS_OF_THIS_PROCESS.is_dir(), reason="threads of FFmpeg are counted through /proc")

@@ -71,8 +71,9 @@ def test_missing_stamps_are_made_up_from_the_last_step() -> None:
     assert stamped(Timeline(), 0, 100, None, None, 400) == [0, 100, 200, 300, 400]
 
 
-def test_a_step_back_inside_a_file_is_passed_on() -> None:
-    assert stamped(Timeline(), 0, 40, 20, 60) == [0, 40, 20, 60]
+def test_a_files_time_never_goes_back() -> None:
+    assert stamped(Timeline(), 0, 40, 20, 60) == [0, 40, 40, 60]
+    assert stamped(Timeline(), 5000, 5040, 0, 40) == [5000, 5040, 5080, 5120]
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,12 @@
 """Network cameras against real sockets: what they send, and every way they can fail."""
 
-import base64
-import http.server
 import signal
 import socket
 import subprocess
 import sys
 import threading
-import traceback
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -23,19 +20,13 @@ from gate.capture.stream import StreamSource
 from gate.clock import SystemClock
 from gate.errors import CaptureError
 from gate.types import Image
+from tests.capture.sockets import free_port, keep_silent, send_stream, tcp_server, web_server, whole_story
 
 HOSTILE = "p@ss:w/o%rd?#ü&+=[]{}|\\ 41%41"
 
 
 def source_for(url: str, **options: Any) -> StreamSource:
     return StreamSource(url, clock=SystemClock(), **{"open_timeout_s": 5.0, "read_timeout_s": 5.0, **options})
-
-
-def keep_silent(until: threading.Event) -> Callable[[socket.socket], None]:
-    def wait(_: socket.socket) -> None:
-        until.wait(20)
-
-    return wait
 
 
 def read_to_the_end(source: StreamSource) -> None:
@@ -47,69 +38,6 @@ def failure_of(call: Callable[[], object]) -> CaptureError:
     with pytest.raises(CaptureError) as caught:
         call()
     return caught.value
-
-
-@contextmanager
-def tcp_server(answer: Callable[[socket.socket], None]) -> Iterator[int]:
-    """Accepts connections one after the other, hands each to `answer`, and closes it."""
-    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
-
-        def serve() -> None:
-            while True:
-                try:
-                    connection, _ = listener.accept()
-                except OSError:
-                    return
-                with closing(connection):
-                    try:
-                        answer(connection)
-                    except OSError:
-                        continue
-
-        thread = threading.Thread(target=serve, daemon=True)
-        thread.start()
-        try:
-            yield listener.getsockname()[1]
-        finally:
-            # Only a shutdown wakes a thread that sits in accept.
-            listener.shutdown(socket.SHUT_RDWR)
-            thread.join(10)
-
-
-@contextmanager
-def web_server(status: int, body: bytes = b"", wanted: str | None = None) -> Iterator[tuple[int, list[str]]]:
-    """Answers every request with `status`; with `wanted`, asks for Basic credentials first and notes what came."""
-    credentials: list[str] = []
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            sent = self.headers.get("Authorization", "")
-            if sent:
-                credentials.append(base64.b64decode(sent.removeprefix("Basic ")).decode())
-            denied = wanted is not None and wanted not in credentials
-            self.send_response(401 if denied or status == 401 else status)
-            self.send_header("WWW-Authenticate", 'Basic realm="door"')
-            self.send_header("Content-Length", "0" if denied else str(len(body)))
-            self.end_headers()
-            self.wfile.write(b"" if denied else body)
-
-        def log_message(self, *args: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield server.server_port, credentials
-        finally:
-            server.shutdown()
-            thread.join(10)
-
-
-def free_port() -> int:
-    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 @pytest.mark.parametrize("scheme", ["rtsp", "rtsps", "http", "https"])
@@ -182,15 +110,6 @@ def test_a_web_server_behind_an_rtsp_address_is_a_protocol_fault() -> None:
 
     with tcp_server(answer) as port:
         assert failure_of(source_for(f"rtsp://127.0.0.1:{port}/live").open).cause == "protocol"
-
-
-def send_stream(data: bytes, then: Callable[[socket.socket], None] = lambda _: None) -> Callable[[socket.socket], None]:
-    def answer(connection: socket.socket) -> None:
-        connection.recv(4096)
-        connection.sendall(b"HTTP/1.0 200 OK\r\nContent-Type: video/mp2t\r\n\r\n" + data)
-        then(connection)
-
-    return answer
 
 
 @pytest.fixture(scope="module")
@@ -319,19 +238,6 @@ def test_a_hostile_password_reaches_the_camera_whole(stream: bytes) -> None:
     assert credentials[0] == f"{user}:{HOSTILE}"
     assert picture.image.shape == (128, 160, 3)
     assert picture.image.dtype == np.uint8
-
-
-def whole_story(error: BaseException) -> str:
-    """Everything any logger could print of an exception: texts, arguments and tracebacks along both chains."""
-    told, seen, queue = [], set(), [error]
-    while queue:
-        one = queue.pop()
-        if id(one) in seen:
-            continue
-        seen.add(id(one))
-        told += [str(one), repr(one), repr(one.args), repr(vars(one)), *traceback.format_exception(one)]
-        queue += [other for other in (one.__cause__, one.__context__) if other is not None]
-    return "\n".join(told)
 
 
 @pytest.mark.parametrize("status", [401, 404, 500, 200, None])

@@ -48,6 +48,7 @@ def exercise(metrics: Metrics, camera: str) -> None:
     metrics.spool_dropped("overflow")
     metrics.camera_up(camera, up=True)
     metrics.reconnect(camera, "timeout")
+    metrics.stream_change(camera, "codec")
     metrics.fallback("no_gpu")
     metrics.device_memory(1 << 20)
     metrics.certificate_expiry(1_900_000_000.0)

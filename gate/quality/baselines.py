@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from gate.quality.method import TorchMethod
+from gate.quality.precision import resolve_precision
 
 if TYPE_CHECKING:
     from gate.quality.backbone import Backbone
@@ -27,10 +28,11 @@ class _EmbeddingBaseline(TorchMethod):
         device: str = "cpu",
         max_batch: int = 32,
         calibration: "CalibrationTable | None" = None,
+        precision: str = "auto",
     ) -> None:
         super().__init__(name=name, model=backbone.model, device=device, max_batch=max_batch, calibration=calibration)
         self.bytes_per_crop = _INFERENCE_ACTIVATIONS * backbone.footprint.largest_bytes
-        self._backbone = backbone.folded
+        self._backbone = backbone.lean(resolve_precision(name, precision, device))
 
 
 class EmbeddingNorm(_EmbeddingBaseline):
@@ -47,9 +49,12 @@ class EmbeddingNorm(_EmbeddingBaseline):
         device: str = "cpu",
         max_batch: int = 32,
         calibration: "CalibrationTable | None" = None,
+        precision: str = "auto",
         name: str = "embedding-norm",
     ) -> None:
-        super().__init__(backbone, name=name, device=device, max_batch=max_batch, calibration=calibration)
+        super().__init__(
+            backbone, name=name, device=device, max_batch=max_batch, calibration=calibration, precision=precision
+        )
 
     @torch.inference_mode()
     def _raw_batch(self, crops: Tensor, seeds: list[int]) -> Tensor:
@@ -73,8 +78,16 @@ class MirrorCosine(_EmbeddingBaseline):
         device: str = "cpu",
         max_batch: int = 32,
         calibration: "CalibrationTable | None" = None,
+        precision: str = "auto",
     ) -> None:
-        super().__init__(backbone, name="mirror-cosine", device=device, max_batch=max_batch, calibration=calibration)
+        super().__init__(
+            backbone,
+            name="mirror-cosine",
+            device=device,
+            max_batch=max_batch,
+            calibration=calibration,
+            precision=precision,
+        )
         self.bytes_per_crop *= 2
 
     @torch.inference_mode()

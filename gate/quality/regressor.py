@@ -20,6 +20,7 @@ from gate.nets.mobilefacenet import mobilefacenet
 from gate.nets.narrow import narrow
 from gate.quality.backbone import InputContract
 from gate.quality.calibration import CalibrationTable
+from gate.quality.graphs import Graphed
 from gate.quality.loading import CONTRACTS, fill
 from gate.quality.method import TorchMethod
 from gate.quality.names import nearest
@@ -83,13 +84,13 @@ class Regressor(TorchMethod):
         # On one core a batch of 8 takes 7.9 ms a crop through MobileFaceNet with channels last, 8.6 ms without.
         self._net.to(memory_format=torch.channels_last)
         self._contract = contract
+        self._forward = Graphed(self._net, device)
 
     @torch.inference_mode()
     def _raw_batch(self, crops: Tensor, seeds: list[int]) -> Tensor:
         del seeds
         inputs = self._contract.normalise(crops).contiguous(memory_format=torch.channels_last)
-        result: Tensor = self._net(inputs)
-        return result.reshape(len(crops))
+        return self._forward(inputs).reshape(len(crops))
 
     @property
     def weight_bytes(self) -> int:
@@ -175,8 +176,8 @@ def _inference_form(net: nn.Module, dtype: torch.dtype, name: str) -> nn.Module:
     if dtype != torch.float32:
         if not known:
             raise QualityError(f"{name}: {type(net).__name__} is no network that can compute in another precision")
-        for part in known:
-            narrow(part, dtype)
+        for twin in known:
+            narrow(twin, dtype)
     for key, part in parts.items():
         if part is not None:
             setattr(net, key, part)

@@ -15,6 +15,7 @@ from torch import Tensor
 from gate.errors import QualityError
 from gate.quality.backbone import Backbone
 from gate.quality.calibration import CalibrationTable, OptionValue
+from gate.quality.graphs import Graphed
 from gate.quality.method import TorchMethod
 from gate.quality.names import nearest
 from gate.quality.precision import resolve_precision
@@ -80,6 +81,7 @@ class Serfiq(TorchMethod):
         self._logistic = None if alpha is None or r is None else (alpha, r)
         # Embeddings only: nothing here reads layer statistics.
         self._backbone = backbone.lean(resolve_precision("serfiq", precision, device))
+        self._features = Graphed(self._backbone.features, device)
         self._masks: OrderedDict[int, Tensor] = OrderedDict()
 
     def calibration_options(self) -> dict[str, OptionValue]:
@@ -99,7 +101,7 @@ class Serfiq(TorchMethod):
 
     @torch.inference_mode()
     def _raw_batch(self, crops: Tensor, seeds: list[int]) -> Tensor:
-        features = self._backbone.features(self._backbone.inputs(crops))
+        features = self._features(self._backbone.inputs(crops))
         result = features.new_empty(len(seeds))
         for seed in dict.fromkeys(seeds):
             rows = torch.tensor([i for i, other in enumerate(seeds) if other == seed], device=features.device)

@@ -48,6 +48,9 @@ _PRESETS = {
     "crfiqa-l": _Preset(lambda: Crfiqa((3, 13, 30, 3))),
 }
 
+REGRESSORS = tuple(_PRESETS)
+"""Names of the networks."""
+
 BYTES_PER_CROP = 24 * 2**20
 """Six activations of the largest size in these networks, 64x112x112 in float32 with a convolution's workspace."""
 

@@ -3,7 +3,7 @@
 import platform
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -21,18 +21,16 @@ from gate.capture.causes import Cause
 from gate.capture.factory import open_source_for
 from gate.capture.source import FrameSource
 from gate.clock import Clock
-from gate.config import CameraConfig, FallbackConfig, GateConfig, RedisConfig
+from gate.config import CameraConfig, DecideConfig, FallbackConfig, GateConfig
 from gate.decide.duplicates import DuplicateBook, Embed
 from gate.decide.visits import VisitBook
-from gate.errors import CaptureError, ConfigError
+from gate.errors import CaptureError
 from gate.faces.build import DEFAULT_WEIGHTS, build_detector
 from gate.faces.detector import Detector
 from gate.faces.tracker import Tracker
 from gate.observe.metrics import Expected, Metrics
 from gate.observe.observer import Observer
 from gate.pipeline_parts import CameraState
-from gate.publish.embedded import EmbeddedRedis
-from gate.publish.redis_sink import RedisSink
 from gate.publish.waiting import DropReason
 from gate.quality import load_method
 from gate.quality.calibration import CalibrationTable
@@ -51,9 +49,6 @@ if TYPE_CHECKING:
 _GREY_CROP = np.full((1, CROP_SIDE_PX, CROP_SIDE_PX, 3), 128, np.uint8)
 
 log = structlog.get_logger(__name__)
-
-EMBEDDED_MAX_EVENTS = 5_000
-"""Most entries an embedded Redis keeps unless told: at some 10 kB a face, 50 MB of this machine's memory."""
 
 BEAT_S = 10.0
 """How often an engine that scores a large batch should show that it lives."""
@@ -77,8 +72,23 @@ def build_observer(config: GateConfig, clock: Clock) -> Observer:
     observer.tally.know_methods(entry.method for entry in config.quality.chain)
     for camera in config.cameras:
         observer.add_camera(camera.name)
+    describe_cameras(observer, config)
     observer.drift.follow(load_baselines(config))
     return observer
+
+
+def describe_cameras(observer: Observer, config: GateConfig) -> None:
+    """Tell the page where in each picture faces count, and how large they must be."""
+    for camera in config.cameras:
+        rules = config.rules_of(camera)
+        sizes = {
+            "inter_eye_px": {"min": rules.min_inter_eye_px, "max": rules.max_inter_eye_px},
+            "face_px": {"min": rules.min_face_px, "max": rules.max_face_px},
+        }
+        zones = camera.zones.model_dump(mode="json")
+        observer.tally.describe(
+            camera.name, {"zones": zones, "sizes": sizes, "approaching_only": rules.approaching_only}
+        )
 
 
 def load_baselines(config: GateConfig) -> dict[str, Baseline]:
@@ -266,45 +276,6 @@ def rhythm_of(scorer: "QualityMethod", max_batch: int, clock: Clock) -> tuple[in
     return at_once, PATIENCE * at_once * crop_s
 
 
-def redis_address(config: GateConfig, resources: ExitStack) -> str:
-    """The Redis URL; `embedded:` starts a server that lives as long as `resources`."""
-    address = config.redis.address
-    if address != "embedded:":
-        return address
-    server = resources.enter_context(EmbeddedRedis(tcp_port=0))
-    log.info("embedded_redis", address=server.tcp_url)
-    return server.tcp_url or server.url
-
-
-def build_sink(config: GateConfig, address: str, clock: Clock) -> RedisSink:
-    """The Redis stream at `address`. Raises `GateError` when the address or the password file cannot be used."""
-    section = config.redis
-    embedded = section.address == "embedded:"
-    # The default is meant for a server; whoever writes a number, or null, means it.
-    by_default = "max_events" not in section.model_fields_set
-    return RedisSink(
-        address,
-        clock=clock,
-        # An embedded server has no password, and refuses clients that come with one.
-        password=None if embedded else read_redis_password(section),
-        stream=section.stream,
-        max_events=EMBEDDED_MAX_EVENTS if embedded and by_default else section.max_events,
-        max_age_s=section.max_age_s,
-        timeout_s=section.timeout_s,
-    )
-
-
-def read_redis_password(section: RedisConfig) -> str | None:
-    """The password of `redis.password_file`, None without one. Raises `ConfigError` when it cannot be read."""
-    if section.password_file is None:
-        return None
-    try:
-        return section.password_file.read_text(encoding="utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        problem = getattr(error, "strerror", None) or "not UTF-8 text"
-        raise ConfigError(f"redis.password_file {section.password_file}: {problem}.") from None
-
-
 def check_cameras(config: GateConfig, clock: Clock) -> None:
     """Refuse addresses that no attempt could ever open. Raises `ConfigError`."""
     for camera in config.cameras:
@@ -344,13 +315,18 @@ def build_camera_state(
 ) -> CameraState:
     """What the engine remembers of a camera that begins; `new_id` names its visits and events."""
     rules = config.rules_of(camera)
+    state = build_open_state(config, camera, VisitBook(camera.name, rules, new_id), rules)
+    state.zones, state.duplicates = camera.zones, duplicate_book(config, camera, books)
+    return state
+
+
+def build_open_state(config: GateConfig, camera: CameraConfig, visits: VisitBook, rules: DecideConfig) -> CameraState:
+    """The same for other visits and rules, with the whole picture as its zone and nobody's duplicate."""
     return CameraState(
         tracker=Tracker(min_iou=config.tracker.min_iou, max_gap_s=config.tracker.max_gap_s),
-        visits=VisitBook(camera.name, rules, new_id),
+        visits=visits,
         lossless=camera.pace == "fast",
         rules=rules,
-        zones=camera.zones,
-        duplicates=duplicate_book(config, camera, books),
     )
 
 

@@ -6,7 +6,7 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,12 @@ FORMAT = 1
 
 BINS = 20
 """Bins of equal width that quality, 0..100, is counted in."""
+
+LEAST_OF_HOUR = 500
+"""Faces from which an hour of the day has a baseline of its own: its chance adds up to 0.04 to the drift, 100 faces'
+0.2."""
+
+_HOUR_MS = 3_600_000
 
 _HALF = 0.5
 """Faces of the smaller histogram that are added to each bin, so that an empty one has a logarithm."""
@@ -44,6 +50,10 @@ class Baseline:
     best_quality: tuple[float, ...]
     """Ascending: the best quality of each visit that has a face which passes every other bar."""
 
+    hours: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    """The histogram's faces by hour of the day (UTC, 0..23), as far as there were any; empty where the recording came
+    from a file, whose faces were seen at another time of day."""
+
     @property
     def faces(self) -> int:
         """How many faces the histogram counts."""
@@ -53,6 +63,32 @@ class Baseline:
     def reachable_rate(self) -> float:
         """Share of visits that have a face which passes every bar but that of quality."""
         return len(self.best_quality) / self.visits if self.visits else 0.0
+
+    def has_hour(self, hour: int) -> bool:
+        """Whether enough faces were recorded in this hour of the day (UTC)."""
+        return sum(self.hours.get(hour, ())) >= LEAST_OF_HOUR
+
+    def expected_in(self, hours: Mapping[int, int]) -> tuple[float, ...]:
+        """The histogram to expect of faces that were seen in these hours of the day.
+
+        Args:
+            hours: Hour (UTC) → faces.
+
+        Returns:
+            20 numbers: the shares are those of the same hours of the recording, weighted by the faces, and of the whole
+            recording for hours that have too few; the sum is as many faces as are behind them.
+        """
+        parts = [(count, self.hours[hour] if self.has_hour(hour) else self.histogram) for hour, count in hours.items()]
+        parts = [(count, histogram) for count, histogram in parts if count and sum(histogram)]
+        total = sum(count for count, _ in parts)
+        if not total:
+            return tuple(float(count) for count in self.histogram)
+        # The variance of a weighted mean of shares, as that of so many faces.
+        size = 1 / sum((count / total) ** 2 / sum(histogram) for count, histogram in parts)
+        return tuple(
+            size * sum(count / total * histogram[place] / sum(histogram) for count, histogram in parts)
+            for place in range(BINS)
+        )
 
     def bar_at(self, accept_rate: float) -> float | None:
         """The highest quality bar, rounded down to hundredths, that accepts this share of visits; None where none does.
@@ -87,6 +123,15 @@ def bin_of(quality: float) -> int:
     return max(0, min(BINS - 1, int(quality * BINS / 100)))
 
 
+def hour_of(time_ms: int) -> int:
+    """The hour of the day (UTC) of a Unix time in milliseconds; UTC, for a container rarely knows where it is.
+
+    >>> hour_of(1_700_000_000_000)
+    22
+    """
+    return time_ms // _HOUR_MS % 24
+
+
 def histogram_of(qualities: Sequence[float]) -> tuple[int, ...]:
     """Counts in the 20 bins."""
     counts = [0] * BINS
@@ -95,7 +140,7 @@ def histogram_of(qualities: Sequence[float]) -> tuple[int, ...]:
     return tuple(counts)
 
 
-def population_stability_index(expected: Sequence[int], actual: Sequence[int]) -> float:
+def population_stability_index(expected: Sequence[float], actual: Sequence[float]) -> float:
     """How far two histograms differ: the sum over bins of (a - e) * ln(a / e), a and e the shares of a bin.
 
     0 where the shares are the same; below 0.1 is taken for stable, above 0.25 for a shift (Siddiqi, "Credit Risk
@@ -112,7 +157,7 @@ def population_stability_index(expected: Sequence[int], actual: Sequence[int]) -
     return sum((new - old) * math.log(new / old) for old, new in zip(e, a, strict=True))
 
 
-def _shares(counts: Sequence[int], added: float) -> list[float]:
+def _shares(counts: Sequence[float], added: float) -> list[float]:
     total = max(1, sum(counts))
     return [(count / total + added) / (1 + added * len(counts)) for count in counts]
 
@@ -145,6 +190,7 @@ class Baselines:
                 "faces": baseline.faces,
                 "visits": baseline.visits,
                 "histogram": list(baseline.histogram),
+                "hours": {str(hour): list(counts) for hour, counts in sorted(baseline.hours.items())},
                 "best_quality": [round(quality, 4) for quality in baseline.best_quality],
             }
             for name, baseline in self.cameras.items()
@@ -177,10 +223,13 @@ class Baselines:
 
 def _baseline(entry: Mapping[str, Any]) -> Baseline:
     histogram = tuple(int(count) for count in entry["histogram"])
+    hours = {int(hour): tuple(int(count) for count in counts) for hour, counts in entry.get("hours", {}).items()}
     best = tuple(float(quality) for quality in entry["best_quality"])
     visits = int(entry["visits"])
     if len(histogram) != BINS or min(histogram) < 0:
         raise ValueError(f"needs {BINS} counts")
+    if any(not 0 <= hour < 24 or len(counts) != BINS or min(counts) < 0 for hour, counts in hours.items()):
+        raise ValueError(f"needs {BINS} counts for an hour in 0..23")
     if list(best) != sorted(best) or len(best) > visits or not all(0 <= quality <= 100 for quality in best):
         raise ValueError("needs ascending qualities in 0..100, at most one a visit")
-    return Baseline(str(entry["method"]), str(entry["model"]), str(entry["date"]), histogram, visits, best)
+    return Baseline(str(entry["method"]), str(entry["model"]), str(entry["date"]), histogram, visits, best, hours)

@@ -36,7 +36,10 @@ what needs no file at all."""
 
 
 class SecondOpinionConfig(Section):
-    """When the next method is asked too, and its word counts. Left out, nobody is asked."""
+    """When the next method is asked too, and its word counts. Left out, nobody is asked.
+
+    Nor is anybody while the engine cannot keep up with its cameras: `max_fps` leaves it the time.
+    """
 
     within: float = Field(default=5.0, gt=0, le=50)
     """Faces whose quality is at most this far from a bar are asked about, the nearest first. Nobody is asked where

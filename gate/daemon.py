@@ -16,13 +16,11 @@ from gate import __version__
 from gate.assembly import (
     build_camera_state,
     build_observer,
-    build_sink,
     check_cameras,
     check_weights,
     load_detector,
     load_duplicate_books,
     load_scorer,
-    redis_address,
     rhythm_of,
 )
 from gate.camera_set import CameraSet
@@ -32,6 +30,7 @@ from gate.clock import Clock, SystemClock
 from gate.config import CameraConfig, GateConfig
 from gate.config_change import ConfigChange
 from gate.decide.visits import Publication
+from gate.delivery import build_backlog, build_sink, redis_address
 from gate.errors import ConfigError, GateError
 from gate.faces.detector import Detector
 from gate.live_config import LiveConfig, Parts
@@ -39,29 +38,24 @@ from gate.observe.http import HttpServer
 from gate.observe.logging import configure
 from gate.observe.routes import build_routes
 from gate.outgoing import context_was_left_out, to_event, waits_since_s
-from gate.pipeline import Pipeline
+from gate.pipeline import MAX_FAILURES_IN_A_ROW, STEP_TIMEOUT_S, Pipeline
 from gate.publish.publisher import Publisher
 from gate.publish.ulid import UlidFactory
 from gate.publish.waiting import DropReason
 from gate.quality.fallback import FallbackMethod
 from gate.reasons import FallbackCause
 from gate.reload import ConfigFile, Reloader
+from gate.shedding import Shedding
 from gate.summary import SummaryFile
 from gate.thresholds import resolve
 
 log = structlog.get_logger(__name__)
-
-STEP_TIMEOUT_S = 0.2
-"""How often the engine looks up when no camera gives a frame."""
 
 SIGNAL_POLL_S = 0.2
 """How often a running gate looks whether a signal came."""
 
 DRAIN_TIMEOUT_S = 10.0
 """How long a stopping gate waits for Redis to take what was accepted."""
-
-MAX_FAILURES_IN_A_ROW = 20
-"""An engine that fails this often without one good step is broken for good: end, and let the supervisor restart."""
 
 
 class _StoppedWhileStartingError(BaseException):
@@ -200,14 +194,9 @@ class Daemon:
         scorer = load_scorer(config, self._clock, self.observer.pipeline)
         check_weights(self._thresholds, scorer)
         self.observer.pipeline.method_active(scorer.name)
-        sink = build_sink(config, redis_address(config, self._resources), self._clock)
-        publisher = Publisher(
-            sink,
-            capacity=config.redis.queue_events,
-            capacity_bytes=config.redis.queue_bytes,
-            clock=self._clock,
-            observer=self.observer.publish,
-        )
+        backlog = build_backlog(config, self._clock, self.observer.publish)
+        sink = build_sink(config, redis_address(config, self._resources), self._clock, backlog)
+        publisher = Publisher(sink, backlog=backlog, clock=self._clock, observer=self.observer.publish)
         on_exit(publisher.close)
         on_exit(self._drain, publisher)
         publisher.start()
@@ -246,6 +235,9 @@ class Daemon:
             context_margin=config.redis.context_margin,
             max_gap_s=config.tracker.max_gap_s,
             crops_at_once=at_once,
+            shedding=Shedding(
+                self._clock, self.observer.pipeline, scorer.pause_opinions if scorer.asks_again else None
+            ),
         )
         on_exit(pipeline.finish)
         on_exit(self._cameras.leave)
@@ -279,6 +271,7 @@ class Daemon:
                 over = self._cameras.over(unreadable_too=self._until_eof)
                 failures = 0 if self._step(pipeline) else failures + 1
                 if max(failures, pipeline.failures_in_a_row, pipeline.broken_in_a_row) >= MAX_FAILURES_IN_A_ROW:
+                    # The supervisor restarts what ends.
                     log.error("giving_up", failures_in_a_row=MAX_FAILURES_IN_A_ROW)
                     self._fail()
                 self._close_ended(pipeline, over)
@@ -311,10 +304,12 @@ class Daemon:
             self._stop.set()
 
     def _drain(self, publisher: Publisher) -> None:
-        left = publisher.drain(DRAIN_TIMEOUT_S)
-        if left:
-            log.error("events_left_behind", events=left, waited_s=DRAIN_TIMEOUT_S)
+        at_risk = publisher.drain(DRAIN_TIMEOUT_S)
+        if at_risk:
+            log.error("events_left_behind", events=at_risk, waited_s=DRAIN_TIMEOUT_S)
             self._failed = True
+        elif publisher.left:
+            log.warning("events_kept_on_disk", events=publisher.left, waited_s=DRAIN_TIMEOUT_S)
 
     def _write_summary(self) -> None:
         if not self._running:
@@ -340,13 +335,14 @@ class Daemon:
 
 
 def _check_that_files_end(config: GateConfig) -> None:
-    endless = [camera.name for camera in config.cameras if not _has_an_end(camera)]
+    endless = [camera.name for camera in config.cameras if not has_an_end(camera)]
     if endless:
         names = ", ".join(endless)
         raise ConfigError(f"--until-eof never ends with {names}: files without `loop` and virtual:?seconds=N do.")
 
 
-def _has_an_end(camera: CameraConfig) -> bool:
+def has_an_end(camera: CameraConfig) -> bool:
+    """Whether a camera is a file that ends, or a virtual camera that was told to."""
     if camera.kind == "virtual":
         return "duration_s" in parse_virtual(camera.address)
     return camera.kind == "file" and not camera.loop

@@ -11,6 +11,7 @@ from gate.assembly import (
     build_camera_state,
     check_cameras,
     check_weights,
+    describe_cameras,
     duplicate_book,
     load_baselines,
     load_duplicate_books,
@@ -154,6 +155,7 @@ class LiveConfig:
                 book = duplicate_book(config, camera, swap.books)
                 pipeline.change_camera(camera.name, config.rules_of(camera), camera.zones, book)
         self._parts.scorer.decide_at(quality_bars(config))
+        describe_cameras(observer, config)
         observer.drift.follow(swap.baselines)
         if change.log_level:
             set_level(config.log.level)

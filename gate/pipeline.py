@@ -15,20 +15,28 @@ import structlog
 
 from gate.clock import Clock
 from gate.config import DecideConfig, ZonesConfig
-from gate.decide.bars import Circumstances, cheap_reasons, quality_reasons
+from gate.decide.bars import cheap_reasons, quality_reasons
 from gate.decide.duplicates import DuplicateBook
 from gate.decide.visits import Publication, VisitEnd
-from gate.decide.zones import in_zone
 from gate.faces.align import align
 from gate.faces.detector import Detector
-from gate.faces.geometry import outside_share
 from gate.faces.tracker import TrackUpdate
-from gate.pipeline_parts import CameraState, FrameBoard, PipelineReport, Scorer
+from gate.pipeline_parts import CameraState, FrameBoard, PipelineReport, Scorer, circumstances_of
 from gate.quality.signals import measure
 from gate.reasons import Reason
+from gate.shedding import Shedding
 from gate.types import Frame, Image, Rating, ScoredFace, TrackedFace, Verdict
 
 log = structlog.get_logger(__name__)
+
+STEP_TIMEOUT_S = 0.2
+"""How often an engine looks up when no camera gives a frame."""
+
+MAX_FAILURES_IN_A_ROW = 20
+"""An engine that fails this often without one good step is broken for good."""
+
+_FRESH = 0.25
+"""Share of `max_frame_age_s` that the steps of an engine which cannot keep up should take."""
 
 _MOST_OF_GAP = 0.99
 """A track that was only not looked at survives a gap of this share of `max_gap_s`, whatever rounding does."""
@@ -56,6 +64,7 @@ class Pipeline:
         context_margin: Also cut the face with this margin (share of the box side) from the full frame.
         max_gap_s: A camera that gave no frame for this long has no open visits.
         crops_at_once: Most crops handed to the scorer before the next sign of life.
+        shedding: Says what is left out when the engine cannot keep up; None leaves nothing out on purpose.
     """
 
     def __init__(
@@ -71,6 +80,7 @@ class Pipeline:
         context_margin: float | None = None,
         max_gap_s: float = 1.5,
         crops_at_once: int = 32,
+        shedding: Shedding | None = None,
     ) -> None:
         self._cameras = dict(cameras)
         self._board = board
@@ -82,6 +92,8 @@ class Pipeline:
         self._context_margin = context_margin
         self._max_gap_s = max_gap_s
         self._crops_at_once = crops_at_once
+        self._shedding = shedding
+        self._displaced = board.displaced
         self.failures_in_a_row = 0
         """How often scoring has failed since it last worked."""
         self.broken_in_a_row = 0
@@ -89,7 +101,29 @@ class Pipeline:
 
     def step(self, timeout_s: float) -> int:
         """Look at what the cameras have now; returns the number of frames, 0 after the time-out."""
-        frames = self._board.take(timeout_s)
+        frames = self._board.take(timeout_s, self._frames_at_once())
+        start_s = self._clock.monotonic_s()
+        try:
+            self._look_at(frames)
+        finally:
+            self._weigh(len(frames), self._clock.monotonic_s() - start_s)
+        return len(frames)
+
+    def _frames_at_once(self) -> int | None:
+        if self._shedding is None:
+            return None
+        ages_s = (state.rules.max_frame_age_s for state in self._cameras.values() if not state.lossless)
+        return self._shedding.frames_at_once(_FRESH * min(ages_s, default=math.inf))
+
+    def _weigh(self, taken: int, seconds: float) -> None:
+        """Tell how the step went to who sheds load."""
+        displaced = self._board.displaced
+        lost, self._displaced = displaced - self._displaced, displaced
+        if self._shedding is not None:
+            self._shedding.stepped(taken, lost, seconds)
+
+    def _look_at(self, frames: Sequence[Frame]) -> None:
+        """One step: from frames to publications."""
         self._end_silent_visits(frames)
         seen: list[Frame] = []
         ended: list[tuple[Frame, int]] = []
@@ -122,7 +156,6 @@ class Pipeline:
             now_s = self._clock.monotonic_s()
             for frame in seen:
                 self._report.processed(frame.camera, now_s - frame.captured_s)
-        return len(frames)
 
     def end_camera(self, camera: str) -> None:
         """Close the visits of a camera that will give no more frames."""
@@ -158,7 +191,7 @@ class Pipeline:
             faces = self._detector.detect(frame.image)
         with self._timed("track"):
             state.now_s = self._time_of(frame, state)
-            update = state.tracker.update(faces, state.now_s)
+            update = state.tracker.update(faces, state.now_s, changed=state.change.sees(frame.image))
         state.approach.end(update.ended)
         return update
 
@@ -192,10 +225,12 @@ class Pipeline:
             crop = align(frame.image, tracked.face.landmarks[None])[0]
         with self._timed("signals"):
             signals = measure(tracked.face, crop)
-        rules = self._cameras[frame.camera].rules
-        reasons = cheap_reasons(rules, tracked.face, signals, self._circumstances(frame, tracked, age_s))
+        state, sighting = self._cameras[frame.camera], frame.sighting
+        approach = state.approach if state.rules.approaching_only else None
+        at = circumstances_of(tracked, sighting, state.zones, approach, at_s=state.now_s, age_s=age_s)
+        reasons = cheap_reasons(state.rules, tracked.face, signals, at)
         face = ScoredFace(
-            sighting=frame.sighting,
+            sighting=sighting,
             tracked=tracked,
             signals=signals,
             crop=crop,
@@ -206,20 +241,6 @@ class Pipeline:
             context=None if reasons else self._context(frame, tracked),
         )
         return _Candidate(face, tuple(reason.value for reason in reasons))
-
-    def _circumstances(self, frame: Frame, tracked: TrackedFace, age_s: float) -> Circumstances:
-        state, face = self._cameras[frame.camera], tracked.face
-        receding = False
-        if state.rules.approaching_only:
-            own_time = state.lossless and frame.pts_ms is not None
-            state.approach.see(tracked.track, face, (frame.pts_ms or 0.0) / 1000 if own_time else frame.captured_s)
-            receding = state.approach.receding(tracked.track)
-        return Circumstances(
-            age_s=age_s,
-            outside_share=outside_share(face.box_xywh, frame.width_px, frame.height_px),
-            in_zone=in_zone(state.zones, face, frame.width_px, frame.height_px),
-            receding=receding,
-        )
 
     def _score(self, candidates: Iterable[_Candidate]) -> list[_Candidate]:
         """Score what no cheap bar rejected, together."""
@@ -322,14 +343,16 @@ class Pipeline:
     def _end_silent_visits(self, taken: Sequence[Frame]) -> None:
         """A camera that is silent has no tracker updates, but its visitors leave all the same.
 
-        Judged when frames are taken, for then a camera that is not silent has one: how long the engine itself took
-        does not count.
+        Judged when frames are taken, for then a camera that is not silent has one, among those or still on the board:
+        how long the engine itself took does not count.
         """
         now_s = self._clock.monotonic_s()
         for frame in taken:
             self._cameras[frame.camera].taken_s = now_s
+        waiting = self._board.waiting()
         for camera, state in self._cameras.items():
-            if len(state.visits) and not state.lossless and now_s - state.taken_s > self._max_gap_s:
+            silent = camera not in waiting and now_s - state.taken_s > self._max_gap_s
+            if silent and len(state.visits) and not state.lossless:
                 self.end_camera(camera)
 
     def _context(self, frame: Frame, tracked: TrackedFace) -> Image | None:

@@ -6,11 +6,14 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from gate.config import DecideConfig, ZonesConfig
+from gate.decide.bars import Circumstances
 from gate.decide.duplicates import DuplicateBook
 from gate.decide.visits import VisitBook
-from gate.decide.zones import Approach
+from gate.decide.zones import Approach, in_zone
+from gate.faces.change import PictureChange
+from gate.faces.geometry import outside_share
 from gate.faces.tracker import Tracker
-from gate.types import Frame, Image, Rating
+from gate.types import Frame, Image, Rating, Sighting, TrackedFace
 
 
 class Scorer(Protocol):
@@ -29,8 +32,17 @@ class Scorer(Protocol):
 class FrameBoard(Protocol):
     """Where the cameras leave their newest frames."""
 
-    def take(self, timeout_s: float) -> list[Frame]:
-        """At most one frame a camera; empty after the time-out."""
+    @property
+    def displaced(self) -> int:
+        """How many frames newer ones have taken the place of so far."""
+        ...
+
+    def take(self, timeout_s: float, limit: int | None = None) -> list[Frame]:
+        """At most one frame a camera, those first that were served longest ago; empty after the time-out."""
+        ...
+
+    def waiting(self) -> frozenset[str]:
+        """The cameras whose frame has not been taken yet."""
         ...
 
 
@@ -87,6 +99,8 @@ class CameraState:
 
     approach: Approach = field(init=False)
 
+    change: PictureChange = field(default_factory=PictureChange)
+
     taken_s: float = -math.inf
     """Monotonic seconds when the engine last took a frame of this camera."""
 
@@ -114,3 +128,32 @@ class CameraState:
             self.approach = Approach(rules.direction_window_s)
         self.rules, self.zones, self.duplicates = rules, zones, duplicates
         self.visits.change_rules(rules)
+
+
+def circumstances_of(
+    tracked: TrackedFace,
+    sighting: Sighting,
+    zones: ZonesConfig,
+    approach: Approach | None,
+    *,
+    at_s: float,
+    age_s: float,
+) -> Circumstances:
+    """What bars ask about a face beside its own looks.
+
+    Args:
+        tracked: The face.
+        sighting: Its frame.
+        zones: Where faces count.
+        approach: Is told of the face and says whether it moves away; None where nobody asks.
+        at_s: The camera's time.
+        age_s: How old the frame is.
+    """
+    if approach is not None:
+        approach.see(tracked.track, tracked.face, at_s)
+    return Circumstances(
+        age_s=age_s,
+        outside_share=outside_share(tracked.face.box_xywh, sighting.width_px, sighting.height_px),
+        in_zone=in_zone(zones, tracked.face, sighting.width_px, sighting.height_px),
+        receding=approach is not None and approach.receding(tracked.track),
+    )

@@ -1,4 +1,4 @@
-"""Why a face was rejected, and why the gate fell back: closed lists that metrics, events, page and docs share."""
+"""Why a face was rejected, why the gate fell back, what it leaves out: closed lists for metrics, page and docs."""
 
 from enum import Enum
 
@@ -76,4 +76,22 @@ _FALLBACK_MEANINGS = {
     FallbackCause.DEVICE: "a method's device failed; the same method goes on on the CPU",
     FallbackCause.BORDERLINE: "faces close to the bar were scored by the next method too, whose word counts",
     FallbackCause.CONTEXT_LEFT_OUT: "the picture around a face was too large for an event; the face went without it",
+}
+
+
+class Shed(str, Enum):
+    """What an engine that cannot keep up leaves out, in this order; the value is what metrics and the log carry."""
+
+    SECOND_OPINIONS = "second_opinions"
+    FRAMES = "frames"
+
+    @property
+    def meaning(self) -> str:
+        """One line for documentation."""
+        return _SHED_MEANINGS[self]
+
+
+_SHED_MEANINGS = {
+    Shed.SECOND_OPINIONS: "faces close to the bar, about which no second method is asked",
+    Shed.FRAMES: "frames that newer ones of their camera replaced; a step takes only as many as it can judge in time",
 }

@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,16 +8,17 @@ import pytest
 import gate.assembly
 from gate.assembly import (
     BEAT_S,
-    EMBEDDED_MAX_EVENTS,
     PATIENCE,
-    build_sink,
+    build_observer,
     check_cameras,
+    describe_cameras,
     load_detector,
     load_scorer,
     rhythm_of,
 )
 from gate.clock import SystemClock
 from gate.config import GateConfig, build_config
+from gate.delivery import EMBEDDED_MAX_EVENTS, build_sink
 from gate.errors import ConfigError, WeightsError
 from gate.publish.embedded import EmbeddedRedis
 from gate.types import Image
@@ -83,7 +85,7 @@ def test_an_embedded_redis_keeps_few_events_unless_told_and_is_given_no_password
         sink = build_sink(config, server.url, SystemClock())
         try:
             assert sink.check().startswith("Redis")
-            assert sink._max_events == most
+            assert sink._retention.most_entries("faces", ()) == most
         finally:
             sink.close()
 
@@ -133,3 +135,15 @@ def test_a_number_format_chosen_for_a_gpu_is_not_asked_of_the_cpu_that_stands_in
     scorer = load_scorer(config, fake_clock, Told())
     assert scorer.device == "cpu"
     assert asked == [("cuda:0", options), ("cpu", {"passes": 50})]
+
+
+def test_the_status_says_where_and_how_large_faces_count(fake_clock: FakeClock) -> None:
+    door = {"name": "door", "url": "virtual:", "zones": {"include": [[[0, 0], [0.5, 0], [0.5, 1]]]}}
+    config = build_config({"cameras": [door], "decide": {"min_face_px": 60, "max_inter_eye_px": 200}})
+    observer = build_observer(config, fake_clock)
+    camera = json.loads(json.dumps(observer.status()))["cameras"]["door"]
+    assert camera["zones"] == {"include": [[[0, 0], [0.5, 0], [0.5, 1]]], "exclude": []}
+    assert camera["sizes"] == {"inter_eye_px": {"min": 24, "max": 200}, "face_px": {"min": 60, "max": None}}
+    assert camera["approaching_only"] is False
+    describe_cameras(observer, build_config({"cameras": [{"name": "door", "url": "virtual:"}]}))
+    assert observer.status()["cameras"]["door"]["zones"] == {"include": [], "exclude": []}

@@ -1,11 +1,13 @@
+import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gate.baseline import BINS, Baseline, Baselines, histogram_of, population_stability_index
+from gate.baseline import BINS, LEAST_OF_HOUR, Baseline, Baselines, histogram_of, population_stability_index
 from gate.errors import ConfigError
 
 COUNTS = st.lists(st.integers(0, 1000), min_size=BINS, max_size=BINS)
@@ -68,7 +70,8 @@ def test_more_of_the_same_is_no_drift(counts: list[int], times: int) -> None:
 
 def test_a_file_gives_back_what_was_written(tmp_path: Path) -> None:
     file = tmp_path / "baseline.json"
-    written = Baselines({"door": baseline(12.5, 80.25, visits=3)}, str(file))
+    known = replace(baseline(12.5, 80.25, visits=3), hours={7: histogram_of([12.5]), 23: histogram_of([80.25] * 3)})
+    written = Baselines({"door": known}, str(file))
     file.write_text(written.to_text())
     again = Baselines.load(file)
     assert again == written
@@ -96,3 +99,48 @@ def test_numbers_that_cannot_be_are_refused(old: str, new: str) -> None:
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"No such file.*gate tune"):
         Baselines.load(tmp_path / "none.json")
+
+
+NIGHT, NOON = histogram_of([20.0] * LEAST_OF_HOUR), histogram_of([70.0] * 3 * LEAST_OF_HOUR)
+DAY = tuple(night + noon for night, noon in zip(NIGHT, NOON, strict=True))
+WHOLE = Baseline("serfiq", "net@12345678", "2026-02-11", DAY, 10, (), {2: NIGHT, 12: NOON, 13: histogram_of([70.0])})
+
+
+def test_what_is_expected_of_an_hour_is_what_was_seen_in_it() -> None:
+    assert WHOLE.expected_in({2: 60}) == pytest.approx(NIGHT)
+    assert WHOLE.expected_in({12: 60}) == pytest.approx(NOON)
+
+
+@pytest.mark.parametrize("hour", [13, 17])
+def test_an_hour_that_the_baseline_hardly_knows_is_held_against_the_whole_day(hour: int) -> None:
+    assert not WHOLE.has_hour(hour)
+    assert WHOLE.expected_in({hour: 60}) == pytest.approx(DAY)
+
+
+def test_an_hour_that_spans_two_expects_as_much_of_each_as_came() -> None:
+    expected = WHOLE.expected_in({2: 20, 12: 60})
+    assert expected[14] == pytest.approx(3 * expected[4])
+    # A quarter of 500 faces' certainty and three quarters of 1500's.
+    assert sum(expected) == pytest.approx(1 / (0.25**2 / 500 + 0.75**2 / 1500))
+
+
+@given(st.dictionaries(st.integers(0, 23), st.integers(0, 500), max_size=4))
+def test_what_is_expected_is_always_a_histogram(hours: dict[int, int]) -> None:
+    expected = WHOLE.expected_in(hours)
+    assert len(expected) == BINS
+    assert min(expected) >= 0
+    assert 0 < sum(expected) <= sum(DAY) * (1 + len(hours))
+
+
+def test_a_baseline_without_hours_is_read() -> None:
+    data = json.loads(Baselines({"door": baseline(40.0)}, "").to_text())
+    del data["cameras"]["door"]["hours"]
+    assert Baselines.from_text(json.dumps(data), "").of("door") == baseline(40.0)
+
+
+@pytest.mark.parametrize("hours", [{"24": [0] * BINS}, {"3": [0] * 3}, {"3": [-1] * BINS}, {"x": [0] * BINS}, [3]])
+def test_hours_that_cannot_be_are_refused(hours: object) -> None:
+    data = json.loads(Baselines({"door": baseline(40.0)}, "").to_text())
+    data["cameras"]["door"]["hours"] = hours
+    with pytest.raises(ConfigError, match="not a baseline"):
+        Baselines.from_text(json.dumps(data), "")

@@ -20,6 +20,7 @@ class SlotBoard:
         self._slots: dict[str, Frame] = {}
         self._served: dict[str, int] = {}
         self._turn = 0
+        self._displaced = 0
         self._closed = False
 
     def put(self, frame: Frame, stop: threading.Event | None = None) -> bool:
@@ -31,6 +32,7 @@ class SlotBoard:
             if self._closed or (stop is not None and stop.is_set()):
                 return True
             displaced = frame.camera in self._slots
+            self._displaced += displaced
             self._slots[frame.camera] = frame
             self._changed.notify_all()
             return displaced
@@ -61,6 +63,17 @@ class SlotBoard:
             if frames:
                 self._changed.notify_all()
             return frames
+
+    @property
+    def displaced(self) -> int:
+        """How many frames newer ones have taken the place of so far: nobody had time for them."""
+        with self._changed:
+            return self._displaced
+
+    def waiting(self) -> frozenset[str]:
+        """The cameras whose frame waits in its slot."""
+        with self._changed:
+            return frozenset(self._slots)
 
     def pending(self) -> int:
         """Frames that wait in their slots."""

@@ -69,6 +69,8 @@ def config_of(args: argparse.Namespace) -> "GateConfig":
     }
     if args.config is None:
         data: dict[str, Any] = {"cameras": cameras_of(args.source, fast=args.fast), "redis": {"url": "embedded:"}}
+        # A trial leaves nothing behind; whoever writes a configuration means it.
+        data["spool"] = {"enabled": False}
     else:
         # Read once: it may be a pipe.
         data = load_config(args.config).model_dump(exclude_unset=True)

@@ -69,7 +69,8 @@ def run(args: argparse.Namespace) -> int:
         if not own:
             print(f"{camera.name}: no face was seen; left out")
             continue
-        tuned.append(tune(camera.name, own, config.rules_of(camera), args.accept_rate, date))
+        live = camera.kind in {"network", "webcam"}
+        tuned.append(tune(camera.name, own, config.rules_of(camera), args.accept_rate, date, by_hour=live))
     what = f"{date}: {len(records)} faces in {shadow.frames} frames, {clock.monotonic_s() - start_s:.0f} s."
     page = write(args.output, tuned, records, wanted, what)
     for found in tuned:
@@ -97,15 +98,9 @@ def _with_numbers(config: "GateConfig") -> "GateConfig":
 
 
 def _check_that_files_end(config: "GateConfig") -> None:
-    from gate.capture.virtual import parse_virtual
+    from gate.daemon import has_an_end
 
-    endless = [
-        camera.name
-        for camera in config.cameras
-        if camera.kind in {"network", "webcam"}
-        or camera.loop
-        or (camera.kind == "virtual" and "duration_s" not in parse_virtual(camera.address))
-    ]
+    endless = [camera.name for camera in config.cameras if not has_an_end(camera)]
     if endless:
         raise ConfigError(f"--until-eof never ends with {', '.join(endless)}; use --seconds.")
 

@@ -34,6 +34,8 @@ class DuplicateBook:
         """The network that compares."""
         self._memory: deque[_Memory] = deque(maxlen=MOST_REMEMBERED)
         self._last: tuple[Image, FloatArray] | None = None
+        self._longest_s = 0.0
+        """How far back some camera of the group has looked; what is older nobody asks for."""
 
     def __len__(self) -> int:
         """Faces it remembers."""
@@ -52,8 +54,13 @@ class DuplicateBook:
             within_s: How far back to look.
             similarity: Cosine from which two embeddings are of one person.
         """
-        self._forget(now_s - within_s)
-        others = [known for known in self._memory if (known.camera, known.track) != (camera, track)]
+        self._longest_s = max(self._longest_s, within_s)
+        self._forget(now_s - self._longest_s)
+        others = [
+            known
+            for known in self._memory
+            if known.at_s >= now_s - within_s and (known.camera, known.track) != (camera, track)
+        ]
         if not others:
             return False
         embedding = self._embedding(crop)

@@ -27,7 +27,7 @@ from gate.observe.table import (
     design,
     plain,
 )
-from gate.reasons import Reason
+from gate.reasons import Reason, Shed
 
 __all__ = ["DESIGN", "Expected", "Metrics"]
 
@@ -137,6 +137,9 @@ class Metrics:
             self._touch("fallback_total", cause)
         for method in self._methods:
             self._touch("method_active", method)
+        for metric in ("shedding", "shed_total"):
+            for what in Shed:
+                self._touch(metric, what.value)
 
     def add_camera(self, name: str) -> None:
         """Know a camera and start its series at 0; again does nothing."""
@@ -229,6 +232,10 @@ class Metrics:
         self._set("spool_events", events)
         self._set("spool_bytes", size_bytes)
 
+    def spool_durable(self, *, durable: bool) -> None:
+        """Whether what waits for Redis outlives this process."""
+        self._set("spool_durable", float(durable))
+
     def spool_dropped(self, reason: str, count: int = 1) -> None:
         """Count accepted events that were lost."""
         with self._lock:
@@ -263,6 +270,14 @@ class Metrics:
         with self._lock:
             cause = self._fallback_causes.close(cause)
         self._count("fallback_total", cause)
+
+    def shedding(self, what: Shed, *, on: bool) -> None:
+        """Whether this is left out now, because the engine cannot keep up."""
+        self._set("shedding", float(on), what.value)
+
+    def shed(self, what: Shed, count: int) -> None:
+        """Count what was left out so."""
+        self._count("shed_total", what.value, by=count)
 
     def device_memory(self, size_bytes: int) -> None:
         """Memory held on the compute device."""

@@ -4,7 +4,7 @@ Each room has its own narrow door (`capture`, `publish`, `pipeline`), because th
 different rooms: capture drops frames that are late, the publisher drops events that nobody may lose.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from gate import __version__
@@ -17,7 +17,7 @@ from gate.observe.metrics import Metrics
 from gate.observe.redaction import scrub_text
 from gate.observe.table import OTHER, Outcome, Stage, VisitResult, plain
 from gate.observe.tally import Tally
-from gate.reasons import FallbackCause, Reason
+from gate.reasons import FallbackCause, Reason, Shed
 
 
 class Log(Protocol):
@@ -125,6 +125,21 @@ class PublishReport:
         self._to.tally.lost(reason, n)
         if times := self._to.changes.failed("events", reason):
             self._to.log.warning("events_lost", reason=reason, times=times)
+
+    def spool_failed(self, cause: str, message: str) -> None:
+        """The disk keeps nothing: accepted events wait in memory; `cause` is one word of a closed set."""
+        cause = plain(cause)
+        self._to.metrics.spool_durable(durable=False)
+        self._to.health.note("spool", f"accepted faces wait in memory alone: {cause}")
+        if times := self._to.changes.failed("spool", cause):
+            self._to.log.warning("spool_away", cause=cause, times=times, problem=message)
+
+    def spool_kept(self) -> None:
+        """Everything that waits for Redis is on the disk."""
+        self._to.metrics.spool_durable(durable=True)
+        self._to.health.note("spool", None)
+        if self._to.changes.recovered("spool"):
+            self._to.log.info("spool_back")
 
     def depth(self, events: int, bytes: int) -> None:  # noqa: A002 - named as the metric spool_bytes
         """What waits for Redis now."""
@@ -238,6 +253,18 @@ class PipelineReport:
             tell = self._to.log.info if cause is FallbackCause.BORDERLINE else self._to.log.warning
             tell("fallback", cause=cause.value, times=times, **({"problem": problem} if problem else {}))
 
+    def shedding(self, what: Shed, *, on: bool, lost_share: float) -> None:
+        """From now on the engine, which cannot keep up with its cameras, leaves this out; or does it again."""
+        self._to.metrics.shedding(what, on=on)
+        self._to.tally.shedding(what.value, on=on)
+        tell = self._to.log.warning if on else self._to.log.info
+        tell("load_shedding", what=what.value, on=on, frames_lost=f"{lost_share:.0%}")
+
+    def shed(self, what: Shed, count: int) -> None:
+        """So much was left out."""
+        self._to.metrics.shed(what, count)
+        self._to.tally.shed(what.value, count)
+
 
 class ConfigReport:
     """What becomes of the configuration file; called from the thread that reads it again."""
@@ -341,4 +368,8 @@ class Observer:
         """What `/status` answers: the counts, and whether the gate is ready and why not."""
         ready, reasons = self.health.ready()
         known = {"version": __version__, "ready": ready, "reasons": reasons, "config": self.config.status()}
-        return {**known, **self.tally.snapshot()}
+        snapshot = self.tally.snapshot()
+        for name, reading in self.drift.readings().items():
+            if name in snapshot["cameras"]:
+                snapshot["cameras"][name]["quality_drift"] = asdict(reading)
+        return {**known, **snapshot}

@@ -125,8 +125,8 @@ def design(quality_bars: Iterable[float] = (30.0,)) -> tuple[MetricSpec, ...]:
         _row(
             "quality_drift",
             "gauge",
-            "Population stability index of the last hour's quality against the tuned baseline; absent without a "
-            "baseline or below 50 faces.",
+            "Population stability index of the last hour's quality against the tuned baseline, of the same hour of the "
+            "day where it has 500 faces; absent without a baseline or below 50 faces.",
             "camera",
         ),
         _row("visits_total", "counter", "Visits that ended, by result.", "camera", "result"),
@@ -134,6 +134,11 @@ def design(quality_bars: Iterable[float] = (30.0,)) -> tuple[MetricSpec, ...]:
         _row("publish_seconds", "histogram", "Time of one write to Redis.", buckets=_PUBLISH_S),
         _row("spool_events", "gauge", "Events that wait for Redis."),
         _row("spool_bytes", "gauge", "Bytes of the events that wait for Redis."),
+        _row(
+            "spool_durable",
+            "gauge",
+            "1 while what waits for Redis is on the disk, 0 while some is in memory alone.",
+        ),
         _row("spool_dropped_total", "counter", "Accepted events lost before Redis had them.", "reason"),
         _row(
             "capture_to_publish_seconds",
@@ -148,6 +153,8 @@ def design(quality_bars: Iterable[float] = (30.0,)) -> tuple[MetricSpec, ...]:
         _row("last_frame_timestamp_seconds", "gauge", "Unix time of the last decoded frame.", "camera"),
         _row("method_active", "gauge", "1 for the quality method in use, else 0.", "method"),
         _row("fallback_total", "counter", "Times the gate fell back to a weaker way, by cause.", "cause"),
+        _row("shedding", "gauge", "1 while the engine leaves this out, for it cannot keep up; else 0.", "what"),
+        _row("shed_total", "counter", "What an engine that could not keep up has left out.", "what"),
         _row("device_memory_bytes", "gauge", "Memory the process holds on the compute device."),
         _row("config_reload_success", "gauge", "1 when the last (re)load of the configuration succeeded, else 0."),
         _row(

@@ -3,7 +3,7 @@
 import math
 import threading
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -66,6 +66,7 @@ class _Camera:
     last_frame_ms: int | None = None
     best_now: float | None = None
     best_before: float | None = None
+    looks: Mapping[str, Any] = field(default_factory=dict)
 
     def status(self, now_s: float) -> dict[str, Any]:
         """The counts and the present state."""
@@ -76,6 +77,7 @@ class _Camera:
             "fps": round(self.rate.per_second(now_s), 1),
             "last_frame_ms": self.last_frame_ms,
             "best_quality": None if best is None else round(best, 1),
+            **self.looks,
             **self.counts.status(),
         }
 
@@ -100,6 +102,8 @@ class Tally:
         self._method: str | None = None
         self._methods: tuple[str, ...] = ()
         self._fallbacks: Counter[str] = Counter()
+        self._shedding: set[str] = set()
+        self._shed: Counter[str] = Counter()
         self._redis_state: RedisState = "connecting"
         self._redis_cause: str | None = None
         self._waiting_events = 0
@@ -110,6 +114,12 @@ class Tally:
         """Know a camera; it is connecting. Again does nothing."""
         with self._lock:
             self._cameras.setdefault(name, _Camera(_Counts(Recent(_LATENCIES_A_CAMERA))))
+
+    def describe(self, name: str, looks: Mapping[str, Any]) -> None:
+        """Say where and how large faces count for a camera, ready for JSON."""
+        with self._lock:
+            if (camera := self._cameras.get(name)) is not None:
+                camera.looks = looks
 
     def forget_camera(self, name: str) -> None:
         """Drop a camera's own counts; the total keeps them."""
@@ -193,6 +203,16 @@ class Tally:
         with self._lock:
             self._fallbacks[cause] += 1
 
+    def shedding(self, what: str, *, on: bool) -> None:
+        """Say whether the engine leaves this out now."""
+        with self._lock:
+            (self._shedding.add if on else self._shedding.discard)(what)
+
+    def shed(self, what: str, count: int) -> None:
+        """Count what it left out."""
+        with self._lock:
+            self._shed[what] += count
+
     def summary(self) -> dict[str, Any]:
         """The run's `frames`, `faces`, `visits`, `published`, `latency_ms`, and how many events were `lost` why."""
         with self._lock:
@@ -209,6 +229,8 @@ class Tally:
                 "method": self._method,
                 "methods": list(self._methods),
                 "fallbacks": dict(self._fallbacks),
+                "shedding": sorted(self._shedding),
+                "shed": dict(self._shed),
                 "redis": {
                     "state": self._redis_state,
                     "cause": self._redis_cause,

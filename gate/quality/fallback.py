@@ -18,7 +18,7 @@ from gate.errors import WeightsError
 from gate.quality.method import Crops, QualityMethod, Seeds, checked_crops, seed_list
 from gate.quality.opinion import Budget, SecondOpinion
 from gate.quality.rung import Rung, Trouble, in_short
-from gate.reasons import FallbackCause
+from gate.reasons import FallbackCause, Shed
 from gate.types import FloatArray, Rating
 
 PATIENCE = 3.0
@@ -46,6 +46,10 @@ class FallbackReport(Protocol):
 
     def allow(self, seconds: float) -> None:
         """A batch may take so long from now on."""
+        ...
+
+    def shed(self, what: Shed, count: int) -> None:
+        """So much was left out, because the engine cannot keep up."""
         ...
 
 
@@ -88,6 +92,7 @@ class FallbackMethod:
         self._clock = clock
         self._report = report
         self._opinion = second_opinion
+        self._paused = False
         self._budget = None if second_opinion is None else Budget(second_opinion.budget_ms_per_s, clock)
         self._max_batch = max_batch
 
@@ -151,6 +156,15 @@ class FallbackMethod:
         """Other bars (0..100) decide from now on; faces close to them get the second opinion."""
         if self._opinion is not None:
             self._opinion = replace(self._opinion, bars=tuple(bars))
+
+    @property
+    def asks_again(self) -> bool:
+        """Whether a second method is asked about faces close to a bar."""
+        return self._opinion is not None
+
+    def pause_opinions(self, paused: bool) -> None:  # noqa: FBT001 - a switch
+        """Ask for no second opinion until told otherwise; what is left out is told."""
+        self._paused = paused
 
     def is_plausible(self, raw: FloatArray) -> npt.NDArray[np.bool_]:
         """See `QualityMethod.is_plausible`; for numbers of the method in use."""
@@ -227,6 +241,10 @@ class FallbackMethod:
             return
         far = [opinion.distance(answer.quality) for answer in answers]
         near = [i for i, answer in enumerate(answers) if answer.scorer is scorer and far[i] <= opinion.within]
+        if self._paused:
+            if near:
+                self._report.shed(Shed.SECOND_OPINIONS, len(near))
+            return
         near.sort(key=far.__getitem__)
         asked = near[: budget.crops(len(near), adviser.crop_s)]
         if not asked:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from gate.baseline import Baseline, histogram_of, rounded_down
+from gate.baseline import Baseline, histogram_of, hour_of, rounded_down
 from gate.config import DecideConfig
 from gate.decide.bars import cheap_reasons
 from gate.reasons import Reason
@@ -140,7 +140,15 @@ _RELAXABLE = (
 )
 
 
-def tune(camera: str, records: Sequence[FaceRecord], rules: DecideConfig, accept_rate: float, date: str) -> Tuned:
+def tune(
+    camera: str,
+    records: Sequence[FaceRecord],
+    rules: DecideConfig,
+    accept_rate: float,
+    date: str,
+    *,
+    by_hour: bool = False,
+) -> Tuned:
     """Propose bars for one camera.
 
     Args:
@@ -149,6 +157,7 @@ def tune(camera: str, records: Sequence[FaceRecord], rules: DecideConfig, accept
         rules: Today's rules.
         accept_rate: Share of visits that should have an accepted face.
         date: Day of the recording, for the baseline.
+        by_hour: Whether faces were seen as they happened, so that the baseline may know the hours of the day.
     """
     visits = visits_that_count(records, rules)
     verdicts = judge(records, rules)
@@ -156,7 +165,7 @@ def tune(camera: str, records: Sequence[FaceRecord], rules: DecideConfig, accept
     notes = _notes(records, visits)
     proposals = [found for bar in _RELAXABLE if (found := _relaxed(bar, records, rules, visits)) is not None]
     opened = rules.model_copy(update={proposal.key: proposal.value for proposal in proposals})
-    baseline = baseline_of(records, opened, visits, date)
+    baseline = baseline_of(records, opened, visits, date, by_hour=by_hour)
     quality = _quality_bar(records, rules, opened, visits, accept_rate=accept_rate, baseline=baseline)
     if quality is None:
         notes.append(
@@ -165,7 +174,7 @@ def tune(camera: str, records: Sequence[FaceRecord], rules: DecideConfig, accept
         )
     else:
         proposals.append(quality)
-    final = opened if quality is None else _with_quality(opened, quality.value)
+    final = opened if quality is None else with_quality(opened, quality.value)
     return Tuned(
         camera=camera,
         accept_rate=accept_rate,
@@ -188,16 +197,21 @@ def visits_that_count(records: Sequence[FaceRecord], rules: DecideConfig) -> lis
     return list(inside)
 
 
-def baseline_of(records: Sequence[FaceRecord], rules: DecideConfig, visits: Sequence[str], date: str) -> Baseline:
+def baseline_of(
+    records: Sequence[FaceRecord], rules: DecideConfig, visits: Sequence[str], date: str, *, by_hour: bool
+) -> Baseline:
     """What a gate with these rules would score, by the method that scored most of it."""
     scored = [(record, record.quality) for record in _worth_scoring(records, rules) if record.quality is not None]
     method, model = _most_used([record for record, _ in scored] or records)
     best = _best_by_visit(records, rules)
+    counted = [(hour_of(record.time_ms), quality) for record, quality in scored if record.method == method]
+    hours = sorted({hour for hour, _ in counted}) if by_hour else []
     return Baseline(
         method=method,
         model=model,
         date=date,
-        histogram=histogram_of([quality for record, quality in scored if record.method == method]),
+        histogram=histogram_of([quality for _, quality in counted]),
+        hours={hour: histogram_of([quality for at, quality in counted if at == hour]) for hour in hours},
         visits=len(visits),
         best_quality=tuple(sorted(rounded_down(best[visit]) for visit in visits if visit in best)),
     )
@@ -238,7 +252,7 @@ def _quality_bar(
     wanted = max(1, math.ceil(accept_rate * len(best) - 1e-9))
     bars = np.concatenate([np.sort(sample, axis=1)[:, -wanted] for sample in _samples(best)])
     low, high = np.quantile(np.maximum(bars, 0.0), [0.025, 0.975])
-    alone = _with_quality(rules, bar)
+    alone = with_quality(rules, bar)
     return Proposal(
         key="min_quality",
         today=rules.quality_bar,
@@ -250,7 +264,7 @@ def _quality_bar(
     )
 
 
-def _with_quality(rules: DecideConfig, bar: float) -> DecideConfig:
+def with_quality(rules: DecideConfig, bar: float) -> DecideConfig:
     """Rules with this bar, and no `keep_quality` above it."""
     keep = None if rules.keep_quality is None else min(rules.keep_quality, bar)
     return rules.model_copy(update={"min_quality": bar, "keep_quality": keep})

@@ -6,10 +6,10 @@ from typing import Any
 
 import yaml
 
-from gate.baseline import Baselines
+from gate.baseline import LEAST_OF_HOUR, Baselines
 from gate.config import GateConfig, build_config
 from gate.errors import GateError
-from gate.tuning.propose import Outcome, Proposal, Tuned
+from gate.tuning.propose import Outcome, Proposal, Tuned, with_quality
 from gate.tuning.records import FaceRecord, faces_csv
 
 BASELINE, PATCH, REPORT, FACES = "baseline.json", "patch.yaml", "report.md", "faces.csv"
@@ -21,8 +21,9 @@ def patch_of(tuned: Sequence[Tuned], config: GateConfig, baseline: Path) -> dict
     for camera in tuned:
         keys: dict[str, Any] = {proposal.key: proposal.value for proposal in camera.proposals}
         rules = config.rules_of(next(known for known in config.cameras if known.name == camera.camera))
-        if rules.keep_quality is not None and keys.get("min_quality", 100.0) < rules.keep_quality:
-            keys["keep_quality"] = keys["min_quality"]
+        if "min_quality" in keys:
+            keep = with_quality(rules, keys["min_quality"]).keep_quality
+            keys |= {} if keep == rules.keep_quality else {"keep_quality": keep}
         cameras.append({"name": camera.camera, "decide": {**keys, "baseline": str(baseline)}})
     return {"cameras": cameras}
 
@@ -113,10 +114,12 @@ def _proposal(proposal: Proposal) -> tuple[str, str, str, str]:
 def _baseline(tuned: Tuned) -> str:
     known = tuned.baseline
     model = f" with {known.model}" if known.model else ""
+    own = ", ".join(str(hour) for hour in range(24) if known.has_hour(hour)) or "none"
     tens = ", ".join(str(sum(known.histogram[place : place + 2])) for place in range(0, len(known.histogram), 2))
     return (
         f"{known.faces} faces that pass the cheap bars, scored by {known.method or 'nothing'}{model}; "
-        f"by tens of quality from 0 to 100: {tens}."
+        f"by tens of quality from 0 to 100: {tens}. Hours of the day (UTC) with a baseline of their own, for which it "
+        f"takes {LEAST_OF_HOUR} faces: {own}."
     )
 
 

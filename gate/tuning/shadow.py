@@ -2,45 +2,36 @@
 
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack
 
 import structlog
 
 from gate.assembly import (
-    build_camera_thread,
     build_observer,
+    build_open_state,
     check_cameras,
     load_detector,
     load_scorer,
     rhythm_of,
 )
+from gate.camera_set import CameraSet
 from gate.capture.board import SlotBoard
-from gate.capture.camera import CameraThread
 from gate.clock import Clock
 from gate.config import CameraConfig, DecideConfig, GateConfig
-from gate.decide.bars import Circumstances
 from gate.decide.visits import Publication, VisitBook
-from gate.decide.zones import Approach, in_zone
+from gate.decide.zones import Approach
 from gate.errors import GateError
 from gate.faces.detector import Detector
-from gate.faces.geometry import outside_share
-from gate.faces.tracker import Tracker
-from gate.observe.observer import CaptureReport, Observer
-from gate.pipeline import Pipeline
-from gate.pipeline_parts import CameraState, Scorer
+from gate.observe.observer import Observer
+from gate.pipeline import MAX_FAILURES_IN_A_ROW, STEP_TIMEOUT_S, Pipeline
+from gate.pipeline_parts import CameraState, Scorer, circumstances_of
 from gate.publish.ulid import UlidFactory
 from gate.tuning.records import FaceRecord
 from gate.types import ScoredFace, Verdict
 
 log = structlog.get_logger(__name__)
 
-STEP_TIMEOUT_S = 0.2
-
 MOST_FACES = 500_000
 """Where a recording ends by itself: half a gigabyte, and no threshold gets better by more."""
-
-MAX_FAILURES_IN_A_ROW = 20
-"""As for the gate: what fails so often is broken for good."""
 
 
 def open_rules(rules: DecideConfig) -> DecideConfig:
@@ -85,11 +76,13 @@ class RecordingBook(VisitBook):
                 time_ms=sighting.captured_ms,
                 face=tracked.face,
                 signals=face.signals,
-                at=Circumstances(
+                at=circumstances_of(
+                    tracked,
+                    sighting,
+                    self._zones,
+                    self._approach,
+                    at_s=sighting.captured_s if at_s is None else at_s,
                     age_s=0.0,
-                    outside_share=outside_share(tracked.face.box_xywh, sighting.width_px, sighting.height_px),
-                    in_zone=in_zone(self._zones, tracked.face, sighting.width_px, sighting.height_px),
-                    receding=self._recedes(face, sighting.captured_s if at_s is None else at_s),
                 ),
                 quality=face.quality,
                 raw=face.raw,
@@ -98,12 +91,6 @@ class RecordingBook(VisitBook):
             )
         )
         return publications
-
-    def _recedes(self, face: ScoredFace, at_s: float) -> bool:
-        if self._approach is None:
-            return False
-        self._approach.see(face.tracked.track, face.tracked.face, at_s)
-        return self._approach.receding(face.tracked.track)
 
     def end(self, track: int, triggered_s: float = float("nan"), at_s: float | None = None) -> list[Publication]:
         """As in `VisitBook`; direction is forgotten with the track."""
@@ -155,37 +142,30 @@ class ShadowRun:
         check_cameras(self._config, self._clock)
         observer = build_observer(self._config, self._clock)
         board = SlotBoard()
-        report = _Ends(observer.capture)
-        with ExitStack() as resources:
-            pipeline = self._pipeline(observer, board)
-            resources.callback(board.close)
-            cameras = [
-                build_camera_thread(camera, board, self._clock, report, self._stop) for camera in self._config.cameras
-            ]
-            resources.callback(_leave, cameras)
-            resources.callback(self._stop.set)
-            for camera in cameras:
-                camera.start()
-            log.info("watching", cameras=[camera.camera for camera in cameras], seconds=seconds)
-            self._watch(pipeline, cameras, report, None if seconds is None else self._clock.monotonic_s() + seconds)
+        pipeline = self._pipeline(observer, board)
+        cameras = CameraSet(board, self._clock, observer.capture)
+        try:
+            cameras.admit(cameras.start(self._config.cameras))
+            log.info("watching", cameras=[camera.name for camera in self._config.cameras], seconds=seconds)
+            self._watch(pipeline, cameras, None if seconds is None else self._clock.monotonic_s() + seconds)
             pipeline.finish()
-        if report.lost_for_good:
-            log.warning("files_not_read", cameras=sorted(report.lost_for_good))
+        finally:
+            cameras.leave()
+        if not_read := cameras.not_read():
+            log.warning("cameras_not_read", cameras=not_read)
         return self.records
 
-    def _watch(
-        self, pipeline: Pipeline, cameras: list[CameraThread], report: "_Ends", deadline_s: float | None
-    ) -> None:
-        files = {camera.name for camera in self._config.cameras if camera.kind in {"file", "virtual"}}
-        failures = 0
+    def _watch(self, pipeline: Pipeline, cameras: CameraSet, deadline_s: float | None) -> None:
+        only_files = all(camera.kind in {"file", "virtual"} for camera in self._config.cameras)
         while not self._stop.is_set() and len(self.records) < MOST_FACES:
             # Asked first: what a file that is over has left on the board is taken by the step that follows.
-            over = {camera.camera for camera in cameras if camera.ended} | (report.lost_for_good & files)
+            cameras.over(unreadable_too=only_files)
+            all_over = cameras.all_over()
             self.frames += pipeline.step(STEP_TIMEOUT_S)
             failures = max(pipeline.failures_in_a_row, pipeline.broken_in_a_row)
             if failures >= MAX_FAILURES_IN_A_ROW:
                 raise GateError(f"{failures} frames in a row could not be scored; the log says why.")
-            if len(over) == len(cameras) or (deadline_s is not None and self._clock.monotonic_s() >= deadline_s):
+            if all_over or (deadline_s is not None and self._clock.monotonic_s() >= deadline_s):
                 return
 
     def _pipeline(self, observer: Observer, board: SlotBoard) -> Pipeline:
@@ -209,35 +189,6 @@ class ShadowRun:
         )
 
     def _state_of(self, camera: CameraConfig, new_id: Callable[[], str]) -> CameraState:
-        tracker, rules = self._config.tracker, self._config.rules_of(camera)
-        return CameraState(
-            tracker=Tracker(min_iou=tracker.min_iou, max_gap_s=tracker.max_gap_s),
-            visits=RecordingBook(camera, rules, new_id, self.records.append),
-            lossless=camera.pace == "fast",
-            rules=open_rules(rules),
-        )
-
-
-class _Ends:
-    """Passes a camera's reports on, and notes which could never be read."""
-
-    def __init__(self, report: CaptureReport) -> None:
-        self._report = report
-        self._seen: set[str] = set()
-        self.lost_for_good: set[str] = set()
-        self.up, self.dropped, self.corrupt, self.ended = report.up, report.dropped, report.corrupt, report.ended
-
-    def frame(self, camera: str, captured_ms: int) -> None:
-        self._seen.add(camera)
-        self.lost_for_good.discard(camera)
-        self._report.frame(camera, captured_ms)
-
-    def lost(self, camera: str, cause: str, message: str) -> None:
-        if camera not in self._seen:
-            self.lost_for_good.add(camera)
-        self._report.lost(camera, cause, message)
-
-
-def _leave(cameras: list[CameraThread]) -> None:
-    for camera in cameras:
-        camera.join(2.0)
+        rules = self._config.rules_of(camera)
+        book = RecordingBook(camera, rules, new_id, self.records.append)
+        return build_open_state(self._config, camera, book, open_rules(rules))

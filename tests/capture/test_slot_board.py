@@ -26,9 +26,9 @@ def test_a_full_slot_loses_its_older_frame() -> None:
     board = SlotBoard()
 
     assert [board.put(frame("a", seq)) for seq in range(3)] == [False, True, True]
-    assert board.pending() == 1
+    assert (board.pending(), board.waiting(), board.displaced) == (1, frozenset("a"), 2)
     assert names(board.take(0)) == [("a", 2)]
-    assert board.pending() == 0
+    assert (board.pending(), board.waiting(), board.displaced) == (0, frozenset(), 2)
 
 
 def test_each_camera_has_its_own_slot() -> None:

@@ -105,11 +105,11 @@ def _has_own_speed(source: str | Path) -> bool:
     return kind_of(str(source)) in {"file", "virtual"}
 
 
-def run_to_the_end(config: GateConfig, summary: Path | None = None) -> Daemon:
+def run_to_the_end(config: GateConfig, summary: Path | None = None, timeout_s: float = LONGEST_WAIT_S) -> Daemon:
     daemon = Daemon(config, until_eof=True, summary=summary)
     daemon.start()
     try:
-        assert daemon.wait(LONGEST_WAIT_S)
+        assert daemon.wait(timeout_s)
     finally:
         daemon.shut_down()
     return daemon

@@ -10,6 +10,7 @@ import pytest
 import gate.daemon
 import gate.outgoing
 from gate.daemon import Daemon
+from gate.pipeline import MAX_FAILURES_IN_A_ROW
 from gate.types import Face, Image
 from tests.daemon.conftest import FRAMES, LONGEST_WAIT_S, config_of, read_stream, run_to_the_end
 
@@ -63,7 +64,7 @@ def test_a_detector_that_always_fails_ends_the_gate_with_every_frame_counted(
     finally:
         daemon.shut_down()
     assert daemon.failed
-    assert daemon.observer.tally.summary()["frames"]["dropped"] >= gate.daemon.MAX_FAILURES_IN_A_ROW
+    assert daemon.observer.tally.summary()["frames"]["dropped"] >= MAX_FAILURES_IN_A_ROW
 
 
 def test_an_engine_that_dies_ends_the_gate(nobody_clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:

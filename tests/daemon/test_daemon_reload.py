@@ -155,6 +155,7 @@ def test_other_rules_and_zones_hold_for_the_visit_that_is_open(gate: Gate, camer
         change = daemon.change_to(
             gate.config(camera("door", zones=nowhere), camera("lobby", decide={"min_quality": 99, "on_exit": False}))
         )
+        assert gate.status("door")["zones"]["exclude"] == nowhere["exclude"]
         assert change == ConfigChange(adjusted=("door", "lobby"))
         gate.goes_on("door")
         gate.goes_on("lobby")

@@ -33,8 +33,18 @@ def book(embedder: Embedder) -> DuplicateBook:
     return DuplicateBook(embedder)
 
 
-def seen_before(book: DuplicateBook, person: int, *, camera: str = "lobby", track: int = 9, now_s: float = 5.0) -> bool:
-    return book.is_duplicate(crop_of(person), camera=camera, track=track, now_s=now_s, within_s=10.0, similarity=0.5)
+def seen_before(
+    book: DuplicateBook,
+    person: int,
+    *,
+    camera: str = "lobby",
+    track: int = 9,
+    now_s: float = 5.0,
+    within_s: float = 10.0,
+) -> bool:
+    return book.is_duplicate(
+        crop_of(person), camera=camera, track=track, now_s=now_s, within_s=within_s, similarity=0.5
+    )
 
 
 def test_the_same_person_at_another_camera_is_a_duplicate(book: DuplicateBook) -> None:
@@ -54,6 +64,13 @@ def test_after_its_time_a_person_is_new_again_and_forgotten(book: DuplicateBook)
     assert seen_before(book, 1, now_s=10.0)
     assert not seen_before(book, 1, now_s=10.1)
     assert len(book) == 0
+
+
+def test_a_camera_that_looks_back_less_takes_nothing_from_its_neighbours(book: DuplicateBook) -> None:
+    book.remember(crop_of(1), camera="door", track=1, now_s=0.0)
+    assert seen_before(book, 1, now_s=5.0, within_s=60.0)
+    assert not seen_before(book, 1, now_s=20.0, within_s=10.0)
+    assert seen_before(book, 1, now_s=21.0, within_s=60.0)
 
 
 def test_asking_and_remembering_takes_one_pass_of_the_network(book: DuplicateBook, embedder: Embedder) -> None:

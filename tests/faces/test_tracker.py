@@ -197,3 +197,24 @@ def test_every_track_is_in_a_frame_once_at_most_and_ends_exactly_once(
         born |= set(found)
     ended += tracker.flush()
     assert sorted(ended) == sorted(born)
+
+
+def test_after_a_cut_a_face_near_the_last_one_is_somebody_else() -> None:
+    tracker = Tracker()
+    for i in range(10):
+        tracker.update([face(100, 100)], i * FRAME_S)
+    near = face(125, 100)
+    assert numbers(tracker, [near], 10 * FRAME_S) == [1]
+    after = tracker.update([face(150, 100)], 11 * FRAME_S, changed=True)
+    assert [item.track for item in after.tracked] == [2]
+    assert after.ended == (1,)
+
+
+def test_who_stands_still_while_the_light_goes_on_keeps_the_number_and_who_is_gone_has_left() -> None:
+    tracker = Tracker()
+    for i in range(10):
+        tracker.update([face(100, 100), face(400, 100)], i * FRAME_S)
+    after = tracker.update([face(104, 98)], 10 * FRAME_S, changed=True)
+    assert [item.track for item in after.tracked] == [1]
+    assert after.ended == (2,)
+    assert numbers(tracker, [face(104, 98), face(400, 100)], 11 * FRAME_S) == [1, 3]

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from gate.baseline import Baseline, histogram_of, population_stability_index
+from gate.baseline import LEAST_OF_HOUR, Baseline, histogram_of, hour_of, population_stability_index
 from gate.observe.drift import LEAST_FACES, WINDOW_S, Drift, QualityWindow
 from gate.observe.observer import Observer
 from tests.conftest import FakeClock
@@ -96,3 +96,26 @@ def test_who_keeps_its_baseline_keeps_the_hour_that_was_counted(fake_clock: Fake
     assert {name: value is None for name, value in drift.values().items()} == {"door": False, "new": True}
     drift.follow({"door": replace(CLEAN, date="2026-02-12")})
     assert drift.values() == {"door": None}
+
+
+def test_a_dark_hour_is_no_drift_where_the_same_hour_was_as_dark(fake_clock: FakeClock) -> None:
+    dark, bright = histogram_of([35.0] * LEAST_OF_HOUR), histogram_of([75.0] * 9 * LEAST_OF_HOUR)
+    whole = tuple(a + b for a, b in zip(dark, bright, strict=True))
+    now = hour_of(fake_clock.unix_ms())
+    known = replace(CLEAN, histogram=whole, hours={now: dark, (now + 1) % 24: bright})
+    observer = watching(fake_clock)
+    observer.drift.watch("door", known)
+    seen(observer, 35.0, 100)
+    assert scraped(observer)["door"] < 0.1
+    assert observer.status()["cameras"]["door"]["quality_drift"] == {
+        "index": scraped(observer)["door"],
+        "faces": 100,
+        "same_hour": True,
+    }
+    assert "quality_drift" not in observer.status()["cameras"]["lobby"]
+    # The next hour should be bright, and the one after that is held against the whole day.
+    for same_hour in (True, False):
+        fake_clock.advance(WINDOW_S + 60)
+        seen(observer, 35.0, 100)
+        assert scraped(observer)["door"] > 0.25
+        assert observer.status()["cameras"]["door"]["quality_drift"]["same_hour"] is same_hour

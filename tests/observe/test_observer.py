@@ -6,7 +6,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from gate.observe.changes import Changes
 from gate.observe.observer import Observer
-from gate.reasons import FallbackCause, Reason
+from gate.reasons import FallbackCause, Reason, Shed
 
 if TYPE_CHECKING:
     # For the type checker alone: whether the doors fit is its question, and the engine's import takes seconds.
@@ -270,3 +270,23 @@ def test_every_switch_is_a_line_and_what_goes_on_all_day_takes_a_few(observer: O
         observer.pipeline.fallback(FallbackCause.NOT_FINITE, "serfiq gave no number for 1 of 2 faces")
     assert len(lines.written) == 20
     assert scraped(observer, "fallback_total", cause="not_finite") == 1000
+
+
+def test_what_is_left_out_under_load_shows_everywhere_and_is_a_line_a_change(observer: Observer, lines: Lines) -> None:
+    assert scraped(observer, "shedding", what="frames") == 0
+    observer.pipeline.shedding(Shed.SECOND_OPINIONS, on=True, lost_share=0.25)
+    observer.pipeline.shedding(Shed.FRAMES, on=True, lost_share=0.3)
+    for _ in range(100):
+        observer.pipeline.shed(Shed.FRAMES, 3)
+    assert observer.status()["shedding"] == ["frames", "second_opinions"]
+    assert observer.status()["shed"] == {"frames": 300}
+    assert scraped(observer, "shedding", what="frames") == 1
+    assert scraped(observer, "shed_total", what="frames") == 300
+    observer.pipeline.shedding(Shed.FRAMES, on=False, lost_share=0.0)
+    assert scraped(observer, "shedding", what="frames") == 0
+    assert observer.status()["shedding"] == ["second_opinions"]
+    assert [(line["what"], line["on"]) for line in lines.written] == [
+        ("second_opinions", True),
+        ("frames", True),
+        ("frames", False),
+    ]

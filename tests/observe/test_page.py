@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from gate.baseline import Baseline, histogram_of
 from gate.clock import SystemClock
+from gate.observe.drift import LEAST_FACES
 from gate.observe.http import HttpServer, Response
 from gate.observe.observer import Observer
 from gate.observe.page import load_page
@@ -59,6 +61,10 @@ def observer() -> Observer:
     for _ in range(3):
         observer.pipeline.face("door", accepted=False, reason=Reason.TOO_DARK, quality=None, method="")
     observer.pipeline.face("door", accepted=True, reason="", quality=77.4, method="serfiq")
+    known = Baseline("serfiq", "net@12345678", "2026-02-11", histogram_of([20.0] * 100), 10, ())
+    observer.drift.watch("door", known)
+    for _ in range(LEAST_FACES):
+        observer.drift.face("door", "serfiq", 20.0)
     observer.publish.published("door", "face", 0.321, 0.001)
     observer.tally.add_camera(HOSTILE)
     return observer
@@ -94,6 +100,7 @@ def test_a_browser_shows_cameras_reasons_and_what_is_wrong(observer: Observer, c
         "too dark 3",
         "Best quality 77",
         "Latency p50 321 ms",
+        "quality drift 0 from the whole baseline",
     ):
         assert text in words
     assert "&lt;img src=x onerror=alert(1)&gt;" in html

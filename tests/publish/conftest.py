@@ -21,6 +21,8 @@ from gate.publish.connect import FAULTS, Client, open_client
 from gate.publish.embedded import redis_binary
 from gate.publish.event import FaceEvent, VisitEndEvent
 from gate.publish.jpeg import encode_crop
+from gate.publish.redis_sink import RedisSink
+from tests.conftest import FakeClock
 
 VISIT = "01JD0000000000000000000000"
 JPEG = encode_crop(np.full((112, 112, 3), 128, np.uint8))
@@ -93,6 +95,24 @@ def redis_server() -> Iterator[RedisServer]:
     yield server
     server.kill()
     shutil.rmtree(folder)
+
+
+Connect = Callable[..., RedisSink]
+
+
+@pytest.fixture
+def connect(redis_server: RedisServer, fake_clock: FakeClock) -> Iterator[Connect]:
+    """Makes sinks, of `redis_server` unless told; closed at the end, and once more, which must not matter."""
+    sinks: list[RedisSink] = []
+
+    def make(url: str = redis_server.url, **options: Any) -> RedisSink:
+        sinks.append(RedisSink(url, clock=fake_clock, **options))
+        return sinks[-1]
+
+    yield make
+    for sink in sinks:
+        sink.close()
+        sink.close()
 
 
 class LossyProxy:

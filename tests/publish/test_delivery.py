@@ -137,7 +137,8 @@ def test_a_full_server_is_reported_and_delivery_goes_on_when_it_has_room(
     redis_server.command("CONFIG", "SET", "maxmemory", "0")
     assert publisher.drain(10) == 0
     assert told.causes["full"] >= 2
-    assert redis_server.event_ids() == [make_face(number).event_id for number in range(5)]
+    # Room may come in the middle of a batch: what was refused arrives behind what was taken.
+    assert sorted(redis_server.event_ids()) == [make_face(number).event_id for number in range(5)]
 
 
 def test_a_spoilt_key_is_reported_until_it_is_repaired(

@@ -1,6 +1,6 @@
 """Events reach a real Redis once, in order, and are kept as long as wanted."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,23 +9,9 @@ from gate.publish.connect import Client, open_client
 from gate.publish.event import Event, FaceEvent, VisitEndEvent, decode
 from gate.publish.redis_sink import RedisSink
 from gate.publish.sink import FaultCause, SinkError
+from tests.publish.conftest import Connect
 
 Make = Callable[..., FaceEvent]
-Connect = Callable[..., RedisSink]
-
-
-@pytest.fixture
-def connect(redis_server: Any, fake_clock: Any) -> Iterator[Connect]:
-    sinks: list[RedisSink] = []
-
-    def make(url: str = redis_server.url, **options: Any) -> RedisSink:
-        sinks.append(RedisSink(url, clock=fake_clock, **options))
-        return sinks[-1]
-
-    yield make
-    for sink in sinks:
-        sink.close()
-        sink.close()
 
 
 def ids(*events: FaceEvent) -> list[str]:
@@ -52,7 +38,7 @@ def test_check_names_the_server_and_never_the_password(connect: Connect, redis_s
 
 
 def test_a_user_with_the_least_commands_is_enough(connect: Connect, redis_server: Any, make_face: Make) -> None:
-    commands = ["+ping", "+xadd", "+xrevrange", "+xtrim", "+time"]
+    commands = ["+ping", "+xadd", "+xrange", "+xrevrange", "+xtrim", "+time"]
     redis_server.command("ACL", "SETUSER", "gate", "on", ">secret", "~facegate:*", *commands)
     sink = connect(f"unix://gate@{redis_server.socket}", password="secret", max_age_s=60)
     assert sink.check().startswith("Redis at ")

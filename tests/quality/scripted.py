@@ -1,5 +1,6 @@
 """Methods, chains and reports that do and remember what a test says."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -11,7 +12,7 @@ from gate.quality.fallback import FallbackMethod
 from gate.quality.method import Crops, QualityMethod, Seeds
 from gate.quality.opinion import SecondOpinion
 from gate.quality.rung import Load, Rung
-from gate.reasons import FallbackCause
+from gate.reasons import FallbackCause, Shed
 from gate.types import FloatArray, Image
 from tests.conftest import FakeClock
 
@@ -25,6 +26,7 @@ class Told:
     problems: list[str] = field(default_factory=list)
     unready: dict[str, str] = field(default_factory=dict)
     causes: list[str] = field(default_factory=list)
+    left_out: Counter[Shed] = field(default_factory=Counter)
     allowed_s: float = 0.0
 
     def switched(self, cause: FallbackCause, *, method: str, instead_of: str, device: str, problem: str) -> None:
@@ -39,6 +41,9 @@ class Told:
 
     def fallback(self, cause: FallbackCause, problem: str) -> None:
         self.causes.append(cause.value)
+
+    def shed(self, what: Shed, count: int) -> None:
+        self.left_out[what] += count
 
     def allow(self, seconds: float) -> None:
         self.allowed_s = seconds

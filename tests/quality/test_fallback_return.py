@@ -8,6 +8,7 @@ from gate.quality.fallback import PATIENCE, FallbackMethod
 from gate.quality.method import QualityMethod
 from gate.quality.opinion import Budget, SecondOpinion
 from gate.quality.rung import BAD_BATCHES, COOL_DOWN_S, LONGEST_COOL_DOWN_S
+from gate.reasons import Shed
 from gate.types import FloatArray
 from tests.conftest import FakeClock
 from tests.quality.scripted import Scripted, Stage, breaking, crops_of, methods_of, not_a_number
@@ -129,6 +130,24 @@ def test_the_border_moves_with_the_bars(stage: Stage) -> None:
     chain = stage.chain("first", "second", opinion=SecondOpinion((30.0,), within=1.0, budget_ms_per_s=100))
     chain.decide_at((50.0, 80.0))
     assert methods_of(chain, crops_of(30, 50, 80)) == ["first", "second", "second"]
+
+
+def test_while_the_engine_cannot_keep_up_nobody_is_asked_again_and_that_is_counted(stage: Stage) -> None:
+    chain = stage.chain("first", "second", opinion=SecondOpinion((30.0,), within=5.0, budget_ms_per_s=100))
+    assert chain.asks_again
+    chain.pause_opinions(True)
+    assert methods_of(chain, crops_of(28, 31, 60)) == ["first"] * 3
+    assert stage.told.left_out == {Shed.SECOND_OPINIONS: 2}
+    chain.pause_opinions(False)
+    assert methods_of(chain, crops_of(28, 60)) == ["second", "first"]
+    assert stage.told.left_out == {Shed.SECOND_OPINIONS: 2}
+
+
+def test_where_nobody_could_be_asked_nothing_is_left_out(stage: Stage) -> None:
+    chain = stage.chain("first", opinion=SecondOpinion((30.0,), within=5.0, budget_ms_per_s=100))
+    chain.pause_opinions(True)
+    assert methods_of(chain, crops_of(30)) == ["first"]
+    assert stage.told.left_out == {}
 
 
 def test_second_opinions_keep_to_their_budget_and_the_nearest_faces_come_first(stage: Stage) -> None:

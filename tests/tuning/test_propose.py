@@ -1,5 +1,6 @@
 import csv
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 import yaml
 
-from gate.baseline import Baselines
+from gate.baseline import Baselines, histogram_of
 from gate.config import DecideConfig, GateConfig, build_config
 from gate.decide.bars import Circumstances
 from gate.reasons import Reason
@@ -172,3 +173,12 @@ def test_the_files_are_accepted_by_gate_and_hold_no_picture(tmp_path: Path) -> N
     assert rows[0]["reasons"] == "low_quality"
     assert float(rows[-1]["quality"]) == 100.0
     assert float(rows[0]["sharpness"]) == 70.0
+
+
+def test_the_baseline_of_a_live_camera_knows_the_hours_and_that_of_a_file_does_not() -> None:
+    records = [a_record(f"v{hour}", 50.0 + hour) for hour in range(3)]
+    later = [replace(record, time_ms=record.time_ms + hour * 3_600_000) for hour, record in enumerate(records)]
+    rules = DecideConfig()
+    found = tune("door", later, rules, 0.9, "2026-02-11", by_hour=True)
+    assert found.baseline.hours == {22: histogram_of([50.0]), 23: histogram_of([51.0]), 0: histogram_of([52.0])}
+    assert tuned(later).baseline.hours == {}

@@ -83,16 +83,8 @@ class MirrorCosine(_EmbeddingBaseline):
         device: str = "cpu",
         max_batch: int = 32,
         calibration: "CalibrationTable | None" = None,
-        precision: str = "auto",
     ) -> None:
-        super().__init__(
-            backbone,
-            name="mirror-cosine",
-            device=device,
-            max_batch=max_batch,
-            calibration=calibration,
-            precision=precision,
-        )
+        super().__init__(backbone, name="mirror-cosine", device=device, max_batch=max_batch, calibration=calibration)
         self.bytes_per_crop *= 2
 
     @torch.inference_mode()

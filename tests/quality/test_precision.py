@@ -20,7 +20,7 @@ from gate.nets.iresnet import iresnet18
 from gate.quality import load_method, method_info, methods
 from gate.quality import precision as precision_module
 from gate.quality.backbone import Backbone, InputContract
-from gate.quality.baselines import EmbeddingNorm, MirrorCosine
+from gate.quality.baselines import EmbeddingNorm
 from gate.quality.grafiqs import Grafiqs
 from gate.quality.method import TorchMethod
 from gate.quality.precision import OPTION, resolve_precision
@@ -37,7 +37,6 @@ REAL_CROPS = 120
 
 ON_A_BACKBONE: dict[str, Callable[..., TorchMethod]] = {
     "embedding-norm": EmbeddingNorm,
-    "mirror-cosine": MirrorCosine,
     "serfiq": lambda backbone, **kind: Serfiq(backbone, passes=20, **kind),
     "grafiqs": Grafiqs,
 }
@@ -128,7 +127,7 @@ def test_every_method_has_the_option_or_says_why_not() -> None:
         assert (OPTION in info.options) != bool(info.only_float32) or info.name == "sharpness", info.name
 
 
-@pytest.mark.parametrize("name", ["faceqan", "diffiqa", "onnx"])
+@pytest.mark.parametrize("name", ["faceqan", "diffiqa", "mirror-cosine", "onnx"])
 def test_methods_of_float32_only_refuse_with_the_reason(name: str) -> None:
     with pytest.raises(QualityError, match=f"{name} computes in float32 only: .*Leave precision out"):
         load_method(name, precision="bfloat16")

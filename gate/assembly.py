@@ -28,9 +28,15 @@ from gate.errors import CaptureError
 from gate.faces.build import DEFAULT_WEIGHTS, build_detector
 from gate.faces.detector import Detector
 from gate.faces.tracker import Tracker
+from gate.observe.access import Access
+from gate.observe.http import HttpServer
+from gate.observe.images import Images
 from gate.observe.metrics import Expected, Metrics
 from gate.observe.observer import Observer
+from gate.observe.routes import build_routes
+from gate.observe.tls import Tls
 from gate.pipeline_parts import CameraState
+from gate.publish.jpeg import encode_crop
 from gate.publish.waiting import DropReason
 from gate.quality import load_method
 from gate.quality.calibration import CalibrationTable
@@ -68,7 +74,8 @@ def build_observer(config: GateConfig, clock: Clock) -> Observer:
     bars = sorted({config.rules_of(camera).quality_bar for camera in config.cameras})
     metrics = Metrics(expected=expected, quality_bars=bars)
     metrics.build(version=__version__, python=platform.python_version(), torch=version("torch"))
-    observer = Observer(clock, metrics=metrics)
+    images = Images(clock, encode_crop) if config.page.images and config.http.enabled else None
+    observer = Observer(clock, metrics=metrics, images=images)
     observer.tally.know_methods(entry.method for entry in config.quality.chain)
     for camera in config.cameras:
         observer.add_camera(camera.name)
@@ -78,7 +85,7 @@ def build_observer(config: GateConfig, clock: Clock) -> Observer:
 
 
 def describe_cameras(observer: Observer, config: GateConfig) -> None:
-    """Tell the page where in each picture faces count, and how large they must be."""
+    """Tell the page where in each picture faces count, how large they must be, and which bar they are held against."""
     for camera in config.cameras:
         rules = config.rules_of(camera)
         sizes = {
@@ -86,9 +93,24 @@ def describe_cameras(observer: Observer, config: GateConfig) -> None:
             "face_px": {"min": rules.min_face_px, "max": rules.max_face_px},
         }
         zones = camera.zones.model_dump(mode="json")
-        observer.tally.describe(
-            camera.name, {"zones": zones, "sizes": sizes, "approaching_only": rules.approaching_only}
-        )
+        looks = {"zones": zones, "sizes": sizes, "approaching_only": rules.approaching_only}
+        observer.tally.describe(camera.name, {"min_quality": rules.quality_bar, **looks})
+
+
+def build_http(config: GateConfig, observer: Observer, clock: Clock) -> HttpServer:
+    """The server of page, health and metrics, not started. Raises `ConfigError` for a token or certificate."""
+    section = config.http
+    tls = None if section.tls is None else Tls(section.tls)
+    access = Access(
+        clock,
+        section.token_file,
+        asks_for_certificate=tls is not None and tls.asks_for_certificate,
+        cookie=f"facegate_{section.port}",
+        secure=tls is not None,
+    )
+    if tls is not None:
+        observer.watch_certificate(lambda: tls.expires_s)
+    return HttpServer(section.host, section.port, build_routes(observer, access), tls=tls)
 
 
 def load_baselines(config: GateConfig) -> dict[str, Baseline]:

@@ -12,6 +12,7 @@ import yaml
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 
 from gate.config_delivery import RedisConfig, SpoolConfig
+from gate.config_http import HttpConfig, PageConfig, TlsConfig
 from gate.config_problems import causes, explain
 from gate.config_quality import FallbackConfig, QualityConfig, SecondOpinionConfig
 from gate.config_rules import DecideConfig, DecideOverrides
@@ -30,11 +31,13 @@ __all__ = [
     "GateConfig",
     "HttpConfig",
     "LogConfig",
+    "PageConfig",
     "QualityConfig",
     "RedisConfig",
     "SecondOpinionConfig",
     "Section",
     "SpoolConfig",
+    "TlsConfig",
     "TrackerConfig",
     "WeightsConfig",
     "ZonesConfig",
@@ -162,19 +165,6 @@ class TrackerConfig(Section):
     """A track that was not seen for this long has ended."""
 
 
-class HttpConfig(Section):
-    """The page, health and metrics."""
-
-    enabled: bool = True
-    """False starts no HTTP server."""
-
-    host: str = "127.0.0.1"
-    """Address to bind. Anything but loopback shows faces' statistics to the network."""
-
-    port: int = Field(default=8080, ge=0, le=65535)
-    """Port to bind; 0 takes a free one and logs it."""
-
-
 class LogConfig(Section):
     """The log on standard error."""
 
@@ -222,6 +212,9 @@ class GateConfig(Section):
     http: HttpConfig = HttpConfig()
     """Page, health and metrics."""
 
+    page: PageConfig = PageConfig()
+    """What the page shows."""
+
     log: LogConfig = LogConfig()
     """Logging."""
 
@@ -253,6 +246,15 @@ class GateConfig(Section):
     def _the_rules_of_each_camera_fit_together(self) -> "GateConfig":
         for camera in self.cameras:
             self.rules_of(camera)
+        return self
+
+    @model_validator(mode="after")
+    def _faces_are_not_shown_to_anybody(self) -> "GateConfig":
+        if self.page.images and self.http.enabled and self.http.lets_anybody_in and not self.http.insecure:
+            raise ValueError(
+                f"page.images shows faces to whoever reaches {self.http.host}; set http.token_file or "
+                "http.tls.client_ca_file, or http.insecure: true if something else keeps strangers out"
+            )
         return self
 
     @model_validator(mode="after")

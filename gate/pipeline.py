@@ -21,11 +21,11 @@ from gate.decide.visits import Publication, VisitEnd
 from gate.faces.align import align
 from gate.faces.detector import Detector
 from gate.faces.tracker import TrackUpdate
-from gate.pipeline_parts import CameraState, FrameBoard, PipelineReport, Scorer, circumstances_of
+from gate.pipeline_parts import CameraState, FrameBoard, PipelineReport, Scorer, Watcher, circumstances_of
 from gate.quality.signals import measure
 from gate.reasons import Reason
 from gate.shedding import Shedding
-from gate.types import Frame, Image, Rating, ScoredFace, TrackedFace, Verdict
+from gate.types import Frame, Image, JudgedFace, Rating, ScoredFace, TrackedFace, Verdict
 
 log = structlog.get_logger(__name__)
 
@@ -64,6 +64,7 @@ class Pipeline:
         context_margin: Also cut the face with this margin (share of the box side) from the full frame.
         max_gap_s: A camera that gave no frame for this long has no open visits.
         crops_at_once: Most crops handed to the scorer before the next sign of life.
+        watcher: Is shown every frame with its faces; None costs nothing.
         shedding: Says what is left out when the engine cannot keep up; None leaves nothing out on purpose.
     """
 
@@ -80,6 +81,7 @@ class Pipeline:
         context_margin: float | None = None,
         max_gap_s: float = 1.5,
         crops_at_once: int = 32,
+        watcher: Watcher | None = None,
         shedding: Shedding | None = None,
     ) -> None:
         self._cameras = dict(cameras)
@@ -92,6 +94,7 @@ class Pipeline:
         self._context_margin = context_margin
         self._max_gap_s = max_gap_s
         self._crops_at_once = crops_at_once
+        self._watcher = watcher
         self._shedding = shedding
         self._displaced = board.displaced
         self.failures_in_a_row = 0
@@ -144,8 +147,9 @@ class Pipeline:
             self.broken_in_a_row = 0
             seen.append(frame)
         try:
-            for candidate in self._score(candidates):
-                self._decide(candidate)
+            judged = [self._decide(candidate) for candidate in self._score(candidates)]
+            if self._watcher is not None:
+                _show(self._watcher, seen, judged)
             for frame, track in ended:
                 state = self._cameras[frame.camera]
                 self._emit(state.visits.end(track, frame.captured_s, state.now_s))
@@ -291,7 +295,7 @@ class Pipeline:
         self._report.alive()
         return ratings
 
-    def _decide(self, candidate: _Candidate) -> None:
+    def _decide(self, candidate: _Candidate) -> JudgedFace:
         face, state = candidate.face, self._cameras[candidate.face.sighting.camera]
         verdict = Verdict(candidate.reasons)
         if verdict.accepted and self._is_duplicate(face, state):
@@ -306,6 +310,7 @@ class Pipeline:
         with self._timed("decide"):
             publications = state.visits.see(face, verdict, state.now_s)
         self._emit(publications)
+        return JudgedFace(face, verdict)
 
     def _is_duplicate(self, face: ScoredFace, state: CameraState) -> bool:
         """Whether the person was published lately in another visit; a visit that is out already goes on."""
@@ -326,8 +331,9 @@ class Pipeline:
     def _emit(self, publications: Iterable[Publication]) -> None:
         for publication in publications:
             if isinstance(publication, VisitEnd):
-                result = "published" if publication.visit.published else "unusable"
-                self._report.visit(publication.visit.camera, result)
+                visit = publication.visit
+                result = "published" if visit.published else "unusable"
+                self._report.visit(visit.camera, result, best_quality=visit.best_quality)
             else:
                 self._remember(publication.face)
             self._publish(publication)
@@ -371,6 +377,14 @@ class Pipeline:
         start = time.perf_counter()
         yield
         self._report.stage(stage, time.perf_counter() - start)
+
+
+def _show(watcher: Watcher, frames: Iterable[Frame], judged: Iterable[JudgedFace]) -> None:
+    faces: dict[str, list[JudgedFace]] = {}
+    for one in judged:
+        faces.setdefault(one.face.sighting.camera, []).append(one)
+    for frame in frames:
+        watcher.looked(frame, faces.get(frame.camera, ()))
 
 
 def _parts(crops: Image, size: int) -> Iterator[Image]:

@@ -14,7 +14,10 @@ from tests.conftest import REPOSITORY
 MINIMAL: dict[str, Any] = {"cameras": [{"name": "door", "url": "virtual:"}]}
 
 
-@pytest.mark.parametrize("file", sorted((REPOSITORY / "config").glob("*.yaml")), ids=lambda file: file.stem)
+EXAMPLES = sorted([*(REPOSITORY / "config").glob("*.yaml"), *(REPOSITORY / "docker").rglob("gate.yaml")])
+
+
+@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: f"{file.parent.name}-{file.stem}")
 def test_every_example_configuration_loads(file: Path) -> None:
     assert load_config(file).cameras
 

@@ -99,7 +99,7 @@ class Counts:
         assert accepted == (not reason)
         self.reasons[reason or "accepted"] += 1
 
-    def visit(self, camera: str, result: str) -> None:
+    def visit(self, camera: str, result: str, *, best_quality: float | None) -> None:
         self.visits[result] += 1
 
 

@@ -292,6 +292,10 @@ class Metrics:
         """The last attempt to load the configuration failed: an earlier one is in force."""
         self._set("config_reload_success", 0.0)
 
+    def certificate_expiry(self, at_s: float) -> None:
+        """Unix time at which the HTTP server's certificate expires."""
+        self._set("http_certificate_expiry_timestamp_seconds", at_s, "server")
+
     def build(self, *, version: str, python: str, torch: str) -> None:
         """Say what runs: versions of gate, Python and torch (empty when it is not loaded)."""
         self._set("build_info", 1.0, version, python, torch)

@@ -162,6 +162,13 @@ def design(quality_bars: Iterable[float] = (30.0,)) -> tuple[MetricSpec, ...]:
             "gauge",
             "Unix time at which the configuration in force was (re)loaded.",
         ),
+        _row(
+            "http_certificate_expiry_timestamp_seconds",
+            "gauge",
+            "Unix time at which the first certificate of the HTTP server's chain expires; absent without http.tls.",
+            # A label for the sake of absence: a gauge without one is 0 from the start, expired in 1970.
+            "certificate",
+        ),
         _row("build_info", "gauge", "Always 1; the labels say what runs.", "version", "python", "torch"),
     )
 

@@ -88,8 +88,8 @@ def test_what_the_image_copies_is_part_of_the_build_context(dockerfile: Dockerfi
 
 
 @contextmanager
-def served(health: Health) -> Iterator[int]:
-    server = HttpServer("127.0.0.1", 0, build_routes(Metrics(), health, dict))
+def served(health: Health, clock: Clock) -> Iterator[int]:
+    server = HttpServer("127.0.0.1", 0, build_routes(Observer(clock, health=health), Access(clock)))
     server.start()
     try:
         yield server.address[1]

@@ -23,7 +23,7 @@ RESOURCES = sorted(set(BASE.glob("*.yaml")) - {BASE / "kustomization.yaml", BASE
 
 @pytest.fixture
 def routes(fake_clock: FakeClock) -> set[str]:
-    return set(build_routes(Metrics(), Health(fake_clock), dict))
+    return set(build_routes(Observer(fake_clock), Access(fake_clock)))
 
 
 @pytest.mark.parametrize("file", RESOURCES, ids=lambda file: file.stem)

@@ -14,7 +14,7 @@ lint: setup     ## ruff, mypy, import-linter
 	@scripts/lint.sh
 
 bench: setup    ## measure this machine
-	@.venv/bin/python benchmarks/methods.py
+	@.venv/bin/gate bench --json bench.json
 
 docs: setup     ## docs/reference.md from the code
 	@.venv/bin/python scripts/reference.py

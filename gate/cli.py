@@ -5,7 +5,21 @@ import sys
 from collections.abc import Sequence
 
 from gate import __version__
-from gate.commands import calibrate, check, config, demo, distill, evaluate, methods, models, run, score, tail, tune
+from gate.commands import (
+    bench,
+    calibrate,
+    check,
+    config,
+    demo,
+    distill,
+    evaluate,
+    methods,
+    models,
+    run,
+    score,
+    tail,
+    tune,
+)
 from gate.errors import GateError
 
 DONE, FAILED, WRONG_USAGE, INTERRUPTED, NO_READER, TERMINATED = 0, 1, 2, 130, 141, 143
@@ -31,7 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"gate {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (run, demo, check, tail, score, evaluate, calibrate, tune, distill, methods, models, config):
+    for command in (run, demo, check, tail, score, evaluate, calibrate, tune, distill, bench, methods, models, config):
         command.add_arguments(commands)
     return parser
 

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 
 from benchmarks.cases import Case, Settings, build, can
-from benchmarks.measure import Comparison, Spread, Work, compare, machine
+from benchmarks.measure import Comparison, Work, compare
 from benchmarks.networks import crops
+from gate.bench.measure import Spread, machine
 from gate.quality.device import resolve_device
 from gate.types import FloatArray, Image
 

@@ -4,6 +4,7 @@ Not measured: no GPU has run this yet. Where a capture fails, the batches go on 
 """
 
 import logging
+import os
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
@@ -14,6 +15,9 @@ from gate.quality.device import is_out_of_memory
 
 BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
 """Batch sizes that are captured, each when it is first needed; larger batches keep a GPU busy without."""
+
+SWITCH = "GATE_CUDA_GRAPHS"
+"""Environment variable that turns them on with 1: what was never measured is nobody's default."""
 
 _WARM_UPS = 3
 """Passes before the capture, in which cuDNN chooses its kernels and libraries take their workspaces."""
@@ -53,8 +57,8 @@ class Graphed:
 
     def __init__(self, forward: Forward, device: str, *, capture: Capture | None = None) -> None:
         self._forward = forward
-        on_gpu = torch.device(device).type == "cuda"
-        self._capture = capture or (_CudaCapture() if on_gpu else None)
+        wanted = torch.device(device).type == "cuda" and os.environ.get(SWITCH) == "1"
+        self._capture = capture or (_CudaCapture() if wanted else None)
         self._captured: dict[tuple[int, ...], Captured] = {}
 
     def __call__(self, inputs: Tensor) -> Tensor:

@@ -12,8 +12,9 @@ import torch
 from benchmarks import comparison, gpu_methods
 from benchmarks.cases import NAMES, USUAL, Case, Settings, build
 from benchmarks.comparison import AGREEMENT, Plan, run
-from benchmarks.measure import Spread, Work, compare
+from benchmarks.measure import Work, compare
 from benchmarks.networks import crops
+from gate.bench.measure import Spread
 from gate.errors import QualityError
 from tests.conftest import REPOSITORY
 

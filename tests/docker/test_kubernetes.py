@@ -8,8 +8,8 @@ import yaml
 
 from gate.config import load_config
 from gate.daemon import DRAIN_TIMEOUT_S
-from gate.observe.health import Health
-from gate.observe.metrics import Metrics
+from gate.observe.access import Access
+from gate.observe.observer import Observer
 from gate.observe.routes import build_routes
 from tests.conftest import FakeClock
 from tests.docker.conftest import DOCKER, EVERY_ADDRESS, SCRATCH, Dockerfile, password_files, read_yaml, run_or_skip

@@ -14,7 +14,7 @@ lint: setup     ## ruff, mypy, import-linter
 	@scripts/lint.sh
 
 bench: setup    ## measure this machine
-	@.venv/bin/python benchmarks/methods.py
+	@.venv/bin/gate bench --json bench.json
 
 reliability: setup ## every fault for real, 200 kills, an hour of soak; QUICK=1 in some minutes, without the page
 	@.venv/bin/python -m benchmarks.reliability $(if $(QUICK),--quick,--write)

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import structlog
@@ -29,13 +29,20 @@ from gate.errors import CaptureError
 from gate.faces.build import DEFAULT_WEIGHTS, build_detector
 from gate.faces.detector import Detector
 from gate.faces.tracker import Tracker
+from gate.observe.access import Access
+from gate.observe.http import HttpServer
+from gate.observe.images import Images
 from gate.observe.metrics import Expected, Metrics
 from gate.observe.observer import Observer
+from gate.observe.routes import build_routes
+from gate.observe.tls import Tls
 from gate.pipeline_parts import CameraState
+from gate.publish.jpeg import encode_crop
 from gate.publish.waiting import DropReason
 from gate.quality import load_method
 from gate.quality.calibration import CalibrationTable
 from gate.quality.device import resolve_device
+from gate.quality.precision import OPTION as PRECISION
 from gate.reasons import FallbackCause
 from gate.thresholds import Thresholds
 from gate.types import CROP_SIDE_PX, FloatArray, Image
@@ -69,7 +76,8 @@ def build_observer(config: GateConfig, clock: Clock) -> Observer:
     bars = sorted({config.rules_of(camera).quality_bar for camera in config.cameras})
     metrics = Metrics(expected=expected, quality_bars=bars)
     metrics.build(version=__version__, python=platform.python_version(), torch=version("torch"))
-    observer = Observer(clock, metrics=metrics)
+    images = Images(clock, encode_crop) if config.page.images and config.http.enabled else None
+    observer = Observer(clock, metrics=metrics, images=images)
     observer.tally.know_methods(entry.method for entry in config.quality.chain)
     for camera in config.cameras:
         observer.add_camera(camera.name)
@@ -79,7 +87,7 @@ def build_observer(config: GateConfig, clock: Clock) -> Observer:
 
 
 def describe_cameras(observer: Observer, config: GateConfig) -> None:
-    """Tell the page where in each picture faces count, and how large they must be."""
+    """Tell the page where in each picture faces count, how large they must be, and which bar they are held against."""
     for camera in config.cameras:
         rules = config.rules_of(camera)
         sizes = {
@@ -87,9 +95,24 @@ def describe_cameras(observer: Observer, config: GateConfig) -> None:
             "face_px": {"min": rules.min_face_px, "max": rules.max_face_px},
         }
         zones = camera.zones.model_dump(mode="json")
-        observer.tally.describe(
-            camera.name, {"zones": zones, "sizes": sizes, "approaching_only": rules.approaching_only}
-        )
+        looks = {"zones": zones, "sizes": sizes, "approaching_only": rules.approaching_only}
+        observer.tally.describe(camera.name, {"min_quality": rules.quality_bar, **looks})
+
+
+def build_http(config: GateConfig, observer: Observer, clock: Clock) -> HttpServer:
+    """The server of page, health and metrics, not started. Raises `ConfigError` for a token or certificate."""
+    section = config.http
+    tls = None if section.tls is None else Tls(section.tls)
+    access = Access(
+        clock,
+        section.token_file,
+        asks_for_certificate=tls is not None and tls.asks_for_certificate,
+        cookie=f"facegate_{section.port}",
+        secure=tls is not None,
+    )
+    if tls is not None:
+        observer.watch_certificate(lambda: tls.expires_s)
+    return HttpServer(section.host, section.port, build_routes(observer, access), tls=tls)
 
 
 def load_baselines(config: GateConfig) -> dict[str, Baseline]:
@@ -157,7 +180,7 @@ def load_scorer(config: GateConfig, clock: Clock, report: "FallbackReport") -> "
     asked = section.second_opinion
     bars = quality_bars(config)
     scorer = FallbackMethod(
-        [Rung(entry.method, load, device=device, clock=clock) for entry, load in _loaders(config)],
+        [Rung(entry.method, load, device=device, clock=clock) for entry, load in _loaders(config, device)],
         clock=clock,
         report=report,
         second_opinion=None if asked is None else SecondOpinion(bars, asked.within, asked.budget_ms_per_s),
@@ -182,7 +205,7 @@ def quality_bars(config: GateConfig) -> tuple[float, ...]:
     return tuple(sorted({bar for rule in rules for bar in (rule.quality_bar, rule.keep_quality) if bar is not None}))
 
 
-def _loaders(config: GateConfig) -> "Iterator[tuple[FallbackConfig, Load]]":
+def _loaders(config: GateConfig, device: str) -> "Iterator[tuple[FallbackConfig, Load]]":
     """Each method of the chain, and how it is loaded."""
     section = config.quality
     own = None if section.calibration is None else CalibrationTable.load(section.calibration)
@@ -190,7 +213,7 @@ def _loaders(config: GateConfig) -> "Iterator[tuple[FallbackConfig, Load]]":
     for place, entry in enumerate(section.chain):
         wanted = place == 0 or not section.has_default_fallback
         fetching = config.weights.download and wanted
-        yield entry, _Loader(config, entry, own if place == 0 else spare, fetching=fetching)
+        yield entry, _Loader(config, entry, own if place == 0 else spare, device, fetching=fetching)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +223,9 @@ class _Loader:
     config: GateConfig
     entry: FallbackConfig
     calibration: CalibrationTable | None
+    device: str
+    """Where it should run; another one stands in for it."""
+
     fetching: bool
     """Whether its weights may be fetched at all."""
 
@@ -212,8 +238,13 @@ class _Loader:
             max_batch=self.config.quality.max_batch,
             calibration=self.calibration,
             zoo=Zoo(self.config.weights.folder, fetching=fetch and self.fetching),
-            **self.entry.options,
+            **self._options(device),
         )
+
+    def _options(self, device: str) -> dict[str, Any]:
+        """A number format that was chosen for a GPU is not asked of the CPU that takes over when it fails."""
+        stands_in = device != self.device
+        return {name: value for name, value in self.entry.options.items() if not (stands_in and name == PRECISION)}
 
 
 COMPARING_BACKBONE = "facexzoo-mobilefacenet"

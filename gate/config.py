@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from gate.config_camera import CameraConfig, CameraKind, CameraName, Decode, kind_of
 from gate.config_delivery import RedisConfig, SpoolConfig
+from gate.config_http import HttpConfig, PageConfig, TlsConfig
 from gate.config_problems import causes, explain
 from gate.config_quality import FallbackConfig, QualityConfig, SecondOpinionConfig
 from gate.config_rules import DecideConfig, DecideOverrides
@@ -32,11 +33,13 @@ __all__ = [
     "GateConfig",
     "HttpConfig",
     "LogConfig",
+    "PageConfig",
     "QualityConfig",
     "RedisConfig",
     "SecondOpinionConfig",
     "Section",
     "SpoolConfig",
+    "TlsConfig",
     "TrackerConfig",
     "WeightsConfig",
     "ZonesConfig",
@@ -79,19 +82,6 @@ class TrackerConfig(Section):
 
     max_gap_s: float = Field(default=1.5, gt=0, le=60)
     """A track that was not seen for this long has ended."""
-
-
-class HttpConfig(Section):
-    """The page, health and metrics."""
-
-    enabled: bool = True
-    """False starts no HTTP server."""
-
-    host: str = "127.0.0.1"
-    """Address to bind. Anything but loopback shows faces' statistics to the network."""
-
-    port: int = Field(default=8080, ge=0, le=65535)
-    """Port to bind; 0 takes a free one and logs it."""
 
 
 class LogConfig(Section):
@@ -141,6 +131,9 @@ class GateConfig(Section):
     http: HttpConfig = HttpConfig()
     """Page, health and metrics."""
 
+    page: PageConfig = PageConfig()
+    """What the page shows."""
+
     log: LogConfig = LogConfig()
     """Logging."""
 
@@ -172,6 +165,15 @@ class GateConfig(Section):
     def _the_rules_of_each_camera_fit_together(self) -> "GateConfig":
         for camera in self.cameras:
             self.rules_of(camera)
+        return self
+
+    @model_validator(mode="after")
+    def _faces_are_not_shown_to_anybody(self) -> "GateConfig":
+        if self.page.images and self.http.enabled and self.http.lets_anybody_in and not self.http.insecure:
+            raise ValueError(
+                f"page.images shows faces to whoever reaches {self.http.host}; set http.token_file or "
+                "http.tls.client_ca_file, or http.insecure: true if something else keeps strangers out"
+            )
         return self
 
     @model_validator(mode="after")

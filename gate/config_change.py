@@ -15,6 +15,7 @@ REASONS = {
     "redis": "what waits for delivery was accepted for that stream",
     "spool": "what waits for delivery lies there",
     "http": "the server listens already",
+    "page": "the server has its routes already",
     "log.format": "the log would change its form in the middle",
     "weights": "the files are loaded at the start",
 }

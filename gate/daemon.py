@@ -15,6 +15,7 @@ import structlog
 from gate import __version__
 from gate.assembly import (
     build_camera_state,
+    build_http,
     build_observer,
     check_cameras,
     check_weights,
@@ -36,7 +37,6 @@ from gate.faces.detector import Detector
 from gate.live_config import LiveConfig, Parts
 from gate.observe.http import HttpServer
 from gate.observe.logging import configure
-from gate.observe.routes import build_routes
 from gate.outgoing import context_was_left_out, to_event, waits_since_s
 from gate.pipeline import MAX_FAILURES_IN_A_ROW, STEP_TIMEOUT_S, Pipeline
 from gate.publish.publisher import Publisher
@@ -193,8 +193,7 @@ class Daemon:
         on_exit(self._write_summary)
         if config.http.enabled:
             # First, so that /readyz can say "starting" while weights are fetched.
-            routes = build_routes(self.observer.metrics, self.observer.health, self.observer.status)
-            self._http = HttpServer(config.http.host, config.http.port, routes)
+            self._http = build_http(config, self.observer, self._clock)
             self._http.start()
             on_exit(self._http.close)
             log.info("listening", address=self.http_address)
@@ -244,6 +243,7 @@ class Daemon:
             context_margin=config.redis.context_margin,
             max_gap_s=config.tracker.max_gap_s,
             crops_at_once=at_once,
+            watcher=self.observer.images,
             shedding=Shedding(
                 self._clock, self.observer.pipeline, scorer.pause_opinions if scorer.asks_again else None
             ),

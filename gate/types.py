@@ -240,6 +240,15 @@ class Verdict:
         return not self.reasons
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class JudgedFace:
+    """A face and what the gate said of it."""
+
+    face: ScoredFace
+
+    verdict: Verdict
+
+
 @dataclass(frozen=True, slots=True)
 class Visit:
     """One person seen by one camera, from first to last sight."""
@@ -269,3 +278,6 @@ class Visit:
 
     rejected: dict[str, int] = field(default_factory=dict)
     """Decisive reason → how many faces it rejected."""
+
+    unscored: int = 0
+    """How many faces passed every cheap bar and were not scored, because they could not change what is published."""

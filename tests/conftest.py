@@ -3,15 +3,20 @@
 import logging
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import structlog
 
 from gate.types import Image
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 TEST_DATA = Path(os.environ.get("GATE_TEST_DATA", REPOSITORY.parent / "shared")).resolve()
@@ -94,6 +99,22 @@ class FakeClock:
 def fake_clock() -> FakeClock:
     """Time in the hands of the test."""
     return FakeClock()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Browser"]:
+    """The system's Chromium, headless. Not for the session: its event loop would be in the way of other tests' own."""
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip("chromium is not installed; scripts/servers.sh installs it where apt is")
+    from playwright.sync_api import sync_playwright
+
+    quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", *quiet]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=flags)
+        yield browser
+        browser.close()
 
 
 @pytest.fixture(scope="session")

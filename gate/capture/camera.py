@@ -97,6 +97,7 @@ class CameraThread:
         self._seq = 0
         self._decimator = Decimator(config.max_fps)
         self._changes = ChangeSpotter()
+        self._tried: tuple[int, int, int] | None = None
         self._thread = threading.Thread(target=self._run, name=f"camera-{config.name}", daemon=True)
 
     @property
@@ -143,6 +144,8 @@ class CameraThread:
 
     def _attempt(self) -> bool:
         """Read one source until it ends (True) or the thread is stopped (False)."""
+        # Before it is read: one that is replaced during the attempt is new.
+        self._tried = None if self._config.password_file is None else version_of(self._config.password_file)
         source = self._open_source()
         try:
             source.open()
@@ -195,10 +198,13 @@ class CameraThread:
 
     def _wait_for_password(self, file: Path, longest_s: float) -> None:
         """Half an hour is long at a door whose new password has just been written down."""
-        until_s, denied = self._clock.monotonic_s() + longest_s, version_of(file)
-        while not self._stop.is_set() and version_of(file) == denied:
-            left_s = until_s - self._clock.monotonic_s()
-            if left_s <= 0 or self._stop.wait(min(left_s, PASSWORD_POLL_S)):
+        until_s, seen = self._clock.monotonic_s() + longest_s, self._tried
+        while (left_s := until_s - self._clock.monotonic_s()) > 0:
+            if self._stop.wait(min(left_s, PASSWORD_POLL_S)):
+                return
+            before, seen = seen, version_of(file)
+            # Twice the same: who writes it may be in the middle, and half a password is a wrong one.
+            if seen == before != self._tried:
                 return
 
 

@@ -153,9 +153,11 @@ def _spool(config: "GateConfig") -> str:
 
 
 def _http(config: "GateConfig") -> str:
-    from gate.observe.http import HttpServer
+    from gate.assembly import build_http, build_observer
+    from gate.clock import SystemClock
 
-    server = HttpServer(config.http.host, config.http.port, {})
+    clock = SystemClock()
+    server = build_http(config, build_observer(config, clock), clock)
     server.start()
     server.close()
     return f"{config.http.host}:{config.http.port} is free"

@@ -112,7 +112,8 @@ def design(quality_bars: Iterable[float] = (30.0,)) -> tuple[MetricSpec, ...]:
         _row(
             "faces_total",
             "counter",
-            "Faces judged; reason is the decisive one, empty when accepted.",
+            "Faces by verdict: accepted, rejected, or unscored where a score could change nothing; reason is the "
+            "decisive one of a rejection, else empty.",
             *("camera", "verdict", "reason"),
         ),
         _row(
@@ -168,6 +169,13 @@ def design(quality_bars: Iterable[float] = (30.0,)) -> tuple[MetricSpec, ...]:
             "config_last_reload_timestamp_seconds",
             "gauge",
             "Unix time at which the configuration in force was (re)loaded.",
+        ),
+        _row(
+            "http_certificate_expiry_timestamp_seconds",
+            "gauge",
+            "Unix time at which the first certificate of the HTTP server's chain expires; absent without http.tls.",
+            # A label for the sake of absence: a gauge without one is 0 from the start, expired in 1970.
+            "certificate",
         ),
         _row("build_info", "gauge", "Always 1; the labels say what runs.", "version", "python", "torch"),
     )

@@ -189,7 +189,11 @@ def test_a_day_without_redis_and_a_restart_in_it_cost_nothing(
         publisher = build(redis_server.url, backlog=open_spool(tmp_path, told))
         for event in events[start : start + 300]:
             publisher.offer(event)
-        assert publisher.drain(0.1) == 0, "nothing would be lost"
+        # A busy machine may still be writing: nobody waits for the disk for longer than half a frame.
+        deadline_s = time.monotonic() + 20
+        while publisher.drain(0.05) and time.monotonic() < deadline_s:
+            pass
+        assert publisher.drain(0.05) == 0, "nothing would be lost"
         assert publisher.left == start + 300
         publisher.close()
     assert told.lost == 0

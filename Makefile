@@ -1,5 +1,5 @@
 SECONDS ?= 0
-.PHONY: setup demo test lint bench docs
+.PHONY: setup demo test lint bench dashboards docs
 
 setup:          ## create .venv with everything the package needs
 	@scripts/setup.sh
@@ -15,6 +15,10 @@ lint: setup     ## ruff, mypy, import-linter
 
 bench: setup    ## measure this machine
 	@.venv/bin/gate bench --json bench.json
+
+dashboards: setup ## dashboards/grafana from their generator; fails where what is committed differs
+	@.venv/bin/python -m dashboards.generator
+	@git diff --exit-code --stat -- dashboards/grafana
 
 docs: setup     ## docs/reference.md from the code
 	@.venv/bin/python scripts/reference.py

@@ -3,7 +3,7 @@
 import platform
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -21,18 +21,22 @@ from gate.capture.causes import Cause
 from gate.capture.factory import open_source_for
 from gate.capture.source import FrameSource
 from gate.clock import Clock
-from gate.config import CameraConfig, DecideConfig, FallbackConfig, GateConfig, RedisConfig
+from gate.config import CameraConfig, DecideConfig, FallbackConfig, GateConfig
 from gate.decide.duplicates import DuplicateBook, Embed
 from gate.decide.visits import VisitBook
-from gate.errors import CaptureError, ConfigError
+from gate.errors import CaptureError
 from gate.faces.build import DEFAULT_WEIGHTS, build_detector
 from gate.faces.detector import Detector
 from gate.faces.tracker import Tracker
+from gate.observe.access import Access
+from gate.observe.http import HttpServer
+from gate.observe.images import Images
 from gate.observe.metrics import Expected, Metrics
 from gate.observe.observer import Observer
+from gate.observe.routes import build_routes
+from gate.observe.tls import Tls
 from gate.pipeline_parts import CameraState
-from gate.publish.embedded import EmbeddedRedis
-from gate.publish.redis_sink import RedisSink
+from gate.publish.jpeg import encode_crop
 from gate.publish.waiting import DropReason
 from gate.quality import load_method
 from gate.quality.calibration import CalibrationTable
@@ -50,9 +54,6 @@ if TYPE_CHECKING:
 _GREY_CROP = np.full((1, CROP_SIDE_PX, CROP_SIDE_PX, 3), 128, np.uint8)
 
 log = structlog.get_logger(__name__)
-
-EMBEDDED_MAX_EVENTS = 5_000
-"""Most entries an embedded Redis keeps unless told: at some 10 kB a face, 50 MB of this machine's memory."""
 
 BEAT_S = 10.0
 """How often an engine that scores a large batch should show that it lives."""
@@ -72,7 +73,8 @@ def build_observer(config: GateConfig, clock: Clock) -> Observer:
     bars = sorted({config.rules_of(camera).quality_bar for camera in config.cameras})
     metrics = Metrics(expected=expected, quality_bars=bars)
     metrics.build(version=__version__, python=platform.python_version(), torch=version("torch"))
-    observer = Observer(clock, metrics=metrics)
+    images = Images(clock, encode_crop) if config.page.images and config.http.enabled else None
+    observer = Observer(clock, metrics=metrics, images=images)
     observer.tally.know_methods(entry.method for entry in config.quality.chain)
     for camera in config.cameras:
         observer.add_camera(camera.name)
@@ -82,7 +84,7 @@ def build_observer(config: GateConfig, clock: Clock) -> Observer:
 
 
 def describe_cameras(observer: Observer, config: GateConfig) -> None:
-    """Tell the page where in each picture faces count, and how large they must be."""
+    """Tell the page where in each picture faces count, how large they must be, and which bar they are held against."""
     for camera in config.cameras:
         rules = config.rules_of(camera)
         sizes = {
@@ -90,9 +92,24 @@ def describe_cameras(observer: Observer, config: GateConfig) -> None:
             "face_px": {"min": rules.min_face_px, "max": rules.max_face_px},
         }
         zones = camera.zones.model_dump(mode="json")
-        observer.tally.describe(
-            camera.name, {"zones": zones, "sizes": sizes, "approaching_only": rules.approaching_only}
-        )
+        looks = {"zones": zones, "sizes": sizes, "approaching_only": rules.approaching_only}
+        observer.tally.describe(camera.name, {"min_quality": rules.quality_bar, **looks})
+
+
+def build_http(config: GateConfig, observer: Observer, clock: Clock) -> HttpServer:
+    """The server of page, health and metrics, not started. Raises `ConfigError` for a token or certificate."""
+    section = config.http
+    tls = None if section.tls is None else Tls(section.tls)
+    access = Access(
+        clock,
+        section.token_file,
+        asks_for_certificate=tls is not None and tls.asks_for_certificate,
+        cookie=f"facegate_{section.port}",
+        secure=tls is not None,
+    )
+    if tls is not None:
+        observer.watch_certificate(lambda: tls.expires_s)
+    return HttpServer(section.host, section.port, build_routes(observer, access), tls=tls)
 
 
 def load_baselines(config: GateConfig) -> dict[str, Baseline]:
@@ -270,45 +287,6 @@ def rhythm_of(scorer: "QualityMethod", max_batch: int, clock: Clock) -> tuple[in
     crop_s = clock.monotonic_s() - start_s
     at_once = max_batch if crop_s * max_batch <= BEAT_S else max(1, int(BEAT_S / crop_s))
     return at_once, PATIENCE * at_once * crop_s
-
-
-def redis_address(config: GateConfig, resources: ExitStack) -> str:
-    """The Redis URL; `embedded:` starts a server that lives as long as `resources`."""
-    address = config.redis.address
-    if address != "embedded:":
-        return address
-    server = resources.enter_context(EmbeddedRedis(tcp_port=0))
-    log.info("embedded_redis", address=server.tcp_url)
-    return server.tcp_url or server.url
-
-
-def build_sink(config: GateConfig, address: str, clock: Clock) -> RedisSink:
-    """The Redis stream at `address`. Raises `GateError` when the address or the password file cannot be used."""
-    section = config.redis
-    embedded = section.address == "embedded:"
-    # The default is meant for a server; whoever writes a number, or null, means it.
-    by_default = "max_events" not in section.model_fields_set
-    return RedisSink(
-        address,
-        clock=clock,
-        # An embedded server has no password, and refuses clients that come with one.
-        password=None if embedded else read_redis_password(section),
-        stream=section.stream,
-        max_events=EMBEDDED_MAX_EVENTS if embedded and by_default else section.max_events,
-        max_age_s=section.max_age_s,
-        timeout_s=section.timeout_s,
-    )
-
-
-def read_redis_password(section: RedisConfig) -> str | None:
-    """The password of `redis.password_file`, None without one. Raises `ConfigError` when it cannot be read."""
-    if section.password_file is None:
-        return None
-    try:
-        return section.password_file.read_text(encoding="utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        problem = getattr(error, "strerror", None) or "not UTF-8 text"
-        raise ConfigError(f"redis.password_file {section.password_file}: {problem}.") from None
 
 
 def check_cameras(config: GateConfig, clock: Clock) -> None:

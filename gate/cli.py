@@ -13,6 +13,7 @@ from gate.commands import (
     demo,
     distill,
     evaluate,
+    events,
     methods,
     models,
     run,
@@ -45,7 +46,10 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"gate {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (run, demo, check, tail, score, evaluate, calibrate, tune, distill, bench, methods, models, config):
+    for command in (
+        *(run, demo, check, tail, events, score, evaluate, calibrate),
+        *(tune, distill, bench, methods, models, config),
+    ):
         command.add_arguments(commands)
     return parser
 

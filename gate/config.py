@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 
+from gate.config_delivery import RedisConfig, SpoolConfig
+from gate.config_http import HttpConfig, PageConfig, TlsConfig
 from gate.config_problems import causes, explain
 from gate.config_quality import FallbackConfig, QualityConfig, SecondOpinionConfig
 from gate.config_rules import DecideConfig, DecideOverrides
@@ -29,10 +31,13 @@ __all__ = [
     "GateConfig",
     "HttpConfig",
     "LogConfig",
+    "PageConfig",
     "QualityConfig",
     "RedisConfig",
     "SecondOpinionConfig",
     "Section",
+    "SpoolConfig",
+    "TlsConfig",
     "TrackerConfig",
     "WeightsConfig",
     "ZonesConfig",
@@ -160,58 +165,6 @@ class TrackerConfig(Section):
     """A track that was not seen for this long has ended."""
 
 
-class RedisConfig(Section):
-    """Where accepted faces go."""
-
-    url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
-    """`redis://`, `rediss://`, `unix://` or `embedded:` (a private server, nothing kept). Never logged as it is."""
-
-    password_file: Path | None = None
-    """File that holds the password, when it is not part of the URL."""
-
-    stream: str = Field(default="facegate:faces", min_length=1)
-    """Key of the stream; `{camera}` in it makes one stream per camera."""
-
-    max_events: int | None = Field(default=100_000, ge=1)
-    """Approximate most entries kept (MAXLEN ~); null keeps all."""
-
-    max_age_s: float | None = Field(default=None, gt=0)
-    """Approximate longest time an entry is kept (MINID ~); null keeps all."""
-
-    queue_events: int = Field(default=10_000, ge=1)
-    """Most events that wait in memory while Redis is away; beyond it the oldest is dropped and counted."""
-
-    queue_bytes: int = Field(default=256_000_000, ge=16_000_000)
-    """Most bytes that wait so; a crop takes some 10 kB, with `context_margin` a face may take megabytes."""
-
-    timeout_s: float = Field(default=5.0, gt=0, le=60)
-    """Connect and reply time-out."""
-
-    jpeg_quality: int = Field(default=95, ge=50, le=100)
-    """JPEG quality of the published crop."""
-
-    context_margin: float | None = Field(default=None, ge=0, le=3)
-    """Also publish the face with this margin (share of the box side) from the full frame; null publishes none."""
-
-    @property
-    def address(self) -> str:
-        """The URL as configured. It may hold a password: for connecting only."""
-        return self.url.get_secret_value()
-
-
-class HttpConfig(Section):
-    """The page, health and metrics."""
-
-    enabled: bool = True
-    """False starts no HTTP server."""
-
-    host: str = "127.0.0.1"
-    """Address to bind. Anything but loopback shows faces' statistics to the network."""
-
-    port: int = Field(default=8080, ge=0, le=65535)
-    """Port to bind; 0 takes a free one and logs it."""
-
-
 class LogConfig(Section):
     """The log on standard error."""
 
@@ -253,14 +206,25 @@ class GateConfig(Section):
     redis: RedisConfig = RedisConfig()
     """Delivery."""
 
+    spool: SpoolConfig = SpoolConfig()
+    """Accepted faces on the disk until Redis has them."""
+
     http: HttpConfig = HttpConfig()
     """Page, health and metrics."""
+
+    page: PageConfig = PageConfig()
+    """What the page shows."""
 
     log: LogConfig = LogConfig()
     """Logging."""
 
     weights: WeightsConfig = WeightsConfig()
     """Weight files."""
+
+    @property
+    def spools(self) -> bool:
+        """Whether accepted faces are kept on the disk; a private server has forgotten its stream by the next start."""
+        return self.spool.enabled and self.redis.address != "embedded:"
 
     def rules_of(self, camera: CameraConfig) -> DecideConfig:
         """The rules of one camera: `decide`, and the camera's own keys over it."""
@@ -282,6 +246,15 @@ class GateConfig(Section):
     def _the_rules_of_each_camera_fit_together(self) -> "GateConfig":
         for camera in self.cameras:
             self.rules_of(camera)
+        return self
+
+    @model_validator(mode="after")
+    def _faces_are_not_shown_to_anybody(self) -> "GateConfig":
+        if self.page.images and self.http.enabled and self.http.lets_anybody_in and not self.http.insecure:
+            raise ValueError(
+                f"page.images shows faces to whoever reaches {self.http.host}; set http.token_file or "
+                "http.tls.client_ca_file, or http.insecure: true if something else keeps strangers out"
+            )
         return self
 
     @model_validator(mode="after")

@@ -13,7 +13,9 @@ REASONS = {
     "tracker": "tracks that are open were begun with it",
     "quality": "the methods are loaded, tested and timed at the start",
     "redis": "what waits for delivery was accepted for that stream",
+    "spool": "what waits for delivery lies there",
     "http": "the server listens already",
+    "page": "the server has its routes already",
     "log.format": "the log would change its form in the middle",
     "weights": "the files are loaded at the start",
 }

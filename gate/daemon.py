@@ -15,14 +15,13 @@ import structlog
 from gate import __version__
 from gate.assembly import (
     build_camera_state,
+    build_http,
     build_observer,
-    build_sink,
     check_cameras,
     check_weights,
     load_detector,
     load_duplicate_books,
     load_scorer,
-    redis_address,
     rhythm_of,
 )
 from gate.camera_set import CameraSet
@@ -32,12 +31,12 @@ from gate.clock import Clock, SystemClock
 from gate.config import CameraConfig, GateConfig
 from gate.config_change import ConfigChange
 from gate.decide.visits import Publication
+from gate.delivery import build_backlog, build_sink, redis_address
 from gate.errors import ConfigError, GateError
 from gate.faces.detector import Detector
 from gate.live_config import LiveConfig, Parts
 from gate.observe.http import HttpServer
 from gate.observe.logging import configure
-from gate.observe.routes import build_routes
 from gate.outgoing import context_was_left_out, to_event, waits_since_s
 from gate.pipeline import MAX_FAILURES_IN_A_ROW, STEP_TIMEOUT_S, Pipeline
 from gate.publish.publisher import Publisher
@@ -48,6 +47,7 @@ from gate.reasons import FallbackCause
 from gate.reload import ConfigFile, Reloader
 from gate.shedding import Shedding
 from gate.summary import SummaryFile
+from gate.supervisor import Supervisor
 from gate.thresholds import resolve
 
 log = structlog.get_logger(__name__)
@@ -73,6 +73,7 @@ class Daemon:
         until_eof: End when every file source has ended.
         summary: Write the final counts here as JSON.
         file: Where the configuration comes from; it is read again when it changes.
+        supervised: Answer to the service manager that started this process, where there is one.
         clock: Time.
     """
 
@@ -83,6 +84,7 @@ class Daemon:
         until_eof: bool = False,
         summary: Path | None = None,
         file: ConfigFile | None = None,
+        supervised: bool = False,
         clock: Clock | None = None,
     ) -> None:
         self._thresholds = resolve(config)
@@ -101,7 +103,8 @@ class Daemon:
         self._http: HttpServer | None = None
         self.observer = build_observer(config, self._clock)
         self._cameras = CameraSet(self._board, self._clock, self.observer.capture)
-        self._reloader = Reloader(file, self.change_to, self.observer.config)
+        self._supervisor = Supervisor.from_environment(self._state, None if supervised else {})
+        self._reloader = Reloader(file, self.change_to, self.observer.config, during=self._supervisor.reloading)
 
     @property
     def http_address(self) -> str | None:
@@ -174,11 +177,15 @@ class Daemon:
 
     def shut_down(self) -> None:
         """Stop the cameras, close every visit, deliver what was accepted, write the summary. Safe to call twice."""
+        self._supervisor.stopping()
         self._stop.set()
         self._resources.close()
 
     def _start(self) -> None:
         config, on_exit = self._config, self._resources.callback
+        # First, so that it ends last: the watchdog is fed while the last faces are delivered.
+        on_exit(self._supervisor.close)
+        self._supervisor.start()
         if self._summary is not None:
             self._summary.prepare()
         check_cameras(config, self._clock)
@@ -186,8 +193,7 @@ class Daemon:
         on_exit(self._write_summary)
         if config.http.enabled:
             # First, so that /readyz can say "starting" while weights are fetched.
-            routes = build_routes(self.observer.metrics, self.observer.health, self.observer.status)
-            self._http = HttpServer(config.http.host, config.http.port, routes)
+            self._http = build_http(config, self.observer, self._clock)
             self._http.start()
             on_exit(self._http.close)
             log.info("listening", address=self.http_address)
@@ -195,14 +201,9 @@ class Daemon:
         scorer = load_scorer(config, self._clock, self.observer.pipeline)
         check_weights(self._thresholds, scorer)
         self.observer.pipeline.method_active(scorer.name)
-        sink = build_sink(config, redis_address(config, self._resources), self._clock)
-        publisher = Publisher(
-            sink,
-            capacity=config.redis.queue_events,
-            capacity_bytes=config.redis.queue_bytes,
-            clock=self._clock,
-            observer=self.observer.publish,
-        )
+        backlog = build_backlog(config, self._clock, self.observer.publish)
+        sink = build_sink(config, redis_address(config, self._resources), self._clock, backlog)
+        publisher = Publisher(sink, backlog=backlog, clock=self._clock, observer=self.observer.publish)
         on_exit(publisher.close)
         on_exit(self._drain, publisher)
         publisher.start()
@@ -222,6 +223,7 @@ class Daemon:
             version=__version__,
             python=platform.python_version(),
         )
+        self._supervisor.ready()
 
     def _build_engine(self, detector: Detector, scorer: FallbackMethod, publisher: Publisher) -> threading.Thread:
         """The engine's thread, not started, and the cameras, started."""
@@ -241,6 +243,7 @@ class Daemon:
             context_margin=config.redis.context_margin,
             max_gap_s=config.tracker.max_gap_s,
             crops_at_once=at_once,
+            watcher=self.observer.images,
             shedding=Shedding(
                 self._clock, self.observer.pipeline, scorer.pause_opinions if scorer.asks_again else None
             ),
@@ -271,7 +274,7 @@ class Daemon:
         failures = 0
         try:
             while not self._stop.is_set():
-                self.observer.pipeline.alive()
+                self.observer.pipeline.turned()
                 live.apply_waiting()
                 # Asked first: what a camera that is over has left on the board is taken by the step that follows.
                 over = self._cameras.over(unreadable_too=self._until_eof)
@@ -310,10 +313,19 @@ class Daemon:
             self._stop.set()
 
     def _drain(self, publisher: Publisher) -> None:
-        left = publisher.drain(DRAIN_TIMEOUT_S)
-        if left:
-            log.error("events_left_behind", events=left, waited_s=DRAIN_TIMEOUT_S)
+        at_risk = publisher.drain(DRAIN_TIMEOUT_S)
+        if at_risk:
+            log.error("events_left_behind", events=at_risk, waited_s=DRAIN_TIMEOUT_S)
             self._failed = True
+        elif publisher.left:
+            log.warning("events_kept_on_disk", events=publisher.left, waited_s=DRAIN_TIMEOUT_S)
+
+    def _state(self) -> tuple[bool, str]:
+        """Whether frames progress, as `/livez` answers; and how things stand, as `/readyz` does."""
+        alive, late = self.observer.health.alive()
+        ready, reasons = self.observer.health.ready()
+        word = "serving" if alive and ready else "not serving"
+        return alive, "; ".join([word, *late, *reasons])
 
     def _write_summary(self) -> None:
         if not self._running:

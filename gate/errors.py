@@ -44,5 +44,16 @@ class PublishError(GateError):
     """Redis refused or could not be reached."""
 
 
+class SpoolError(GateError):
+    """The disk does not keep events.
+
+    `cause` is one word of a closed set (see `gate.publish.spool_file.SpoolCause`), safe as a metric label.
+    """
+
+    def __init__(self, message: str, *, cause: str) -> None:
+        super().__init__(message)
+        self.cause = cause
+
+
 class EventError(GateError):
     """A stream entry is not an event of a schema this version reads."""

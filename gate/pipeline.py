@@ -23,11 +23,19 @@ from gate.decide.worth import Choice
 from gate.faces.align import align
 from gate.faces.detector import Detector
 from gate.faces.tracker import TrackUpdate
-from gate.pipeline_parts import CameraState, FrameBoard, PipelineReport, Scorer, circumstances_of, cut_context
+from gate.pipeline_parts import (
+    CameraState,
+    FrameBoard,
+    PipelineReport,
+    Scorer,
+    Watcher,
+    circumstances_of,
+    cut_context,
+)
 from gate.quality.signals import measure
 from gate.reasons import Reason
 from gate.shedding import Shedding
-from gate.types import Frame, Image, Rating, ScoredFace, TrackedFace, Verdict
+from gate.types import Frame, Image, JudgedFace, Rating, ScoredFace, TrackedFace, Verdict
 
 log = structlog.get_logger(__name__)
 
@@ -66,6 +74,7 @@ class Pipeline:
         context_margin: Also cut the face with this margin (share of the box side) from the full frame.
         max_gap_s: A camera that gave no frame for this long has no open visits.
         crops_at_once: Most crops handed to the scorer before the next sign of life.
+        watcher: Is shown every frame with its faces; None costs nothing.
         shedding: Says what is left out when the engine cannot keep up; None leaves nothing out on purpose.
     """
 
@@ -82,6 +91,7 @@ class Pipeline:
         context_margin: float | None = None,
         max_gap_s: float = 1.5,
         crops_at_once: int = 32,
+        watcher: Watcher | None = None,
         shedding: Shedding | None = None,
     ) -> None:
         self._cameras = dict(cameras)
@@ -94,6 +104,7 @@ class Pipeline:
         self._context_margin = context_margin
         self._max_gap_s = max_gap_s
         self._crops_at_once = crops_at_once
+        self._watcher = watcher
         self._shedding = shedding
         self._displaced = board.displaced
         self.failures_in_a_row = 0
@@ -146,7 +157,9 @@ class Pipeline:
             self.broken_in_a_row = 0
             seen.append(frame)
         try:
-            self._judge(candidates, seen, ended)
+            judged = self._judge(candidates, seen, ended)
+            if self._watcher is not None:
+                _show(self._watcher, seen, judged)
             for frame, track in ended:
                 state = self._cameras[frame.camera]
                 self._emit(state.visits.end(track, frame.captured_s, state.now_s))
@@ -248,12 +261,12 @@ class Pipeline:
 
     def _judge(
         self, candidates: Iterable[_Candidate], seen: Iterable[Frame], ended: Iterable[tuple[Frame, int]]
-    ) -> None:
+    ) -> list[JudgedFace]:
         """Give the hopeless faces their verdict, and those whose turn has come a score and theirs."""
-        choices = []
+        choices, judged = [], []
         for candidate in candidates:
             if candidate.reasons:
-                self._decide(candidate)
+                judged.append(self._decide(candidate))
             else:
                 choices.append(self._offer(candidate.face))
         with self._timed("decide"):
@@ -261,7 +274,7 @@ class Pipeline:
             for frame in seen:
                 state = self._cameras[frame.camera]
                 choices.append(state.scores.choose(state.visits.standing, state.now_s, state.visits.due(state.now_s)))
-        self._rule(Choice.of(choices))
+        return judged + self._rule(Choice.of(choices))
 
     def _offer(self, face: ScoredFace) -> Choice:
         """Put a face forward; what it takes the place of is left out."""
@@ -273,13 +286,12 @@ class Pipeline:
         """What becomes of the faces that wait when their tracks end."""
         return Choice.of([state.scores.settle(track, state.visits.standing(track), state.now_s) for track in tracks])
 
-    def _rule(self, choice: Choice) -> None:
+    def _rule(self, choice: Choice) -> list[JudgedFace]:
         """Count what is left out, and give the others a score and a verdict."""
         for face in choice.leave_out:
             self._cameras[face.sighting.camera].visits.leave_out(face.tracked.track)
             self._report.unscored(face.sighting.camera)
-        for candidate in self._score(choice.score):
-            self._decide(candidate)
+        return [self._decide(candidate) for candidate in self._score(choice.score)]
 
     def _score(self, faces: Sequence[ScoredFace]) -> list[_Candidate]:
         """Score faces together."""
@@ -328,7 +340,7 @@ class Pipeline:
         self._report.alive()
         return ratings
 
-    def _decide(self, candidate: _Candidate) -> None:
+    def _decide(self, candidate: _Candidate) -> JudgedFace:
         face, state = candidate.face, self._cameras[candidate.face.sighting.camera]
         verdict = Verdict(candidate.reasons)
         if verdict.accepted and self._is_duplicate(face, state):
@@ -344,6 +356,7 @@ class Pipeline:
         with self._timed("decide"):
             publications = state.visits.see(face, verdict, state.now_s)
         self._emit(publications)
+        return JudgedFace(face, verdict)
 
     def _is_duplicate(self, face: ScoredFace, state: CameraState) -> bool:
         """Whether the person was published lately in another visit; a visit that is out already goes on."""
@@ -364,8 +377,9 @@ class Pipeline:
     def _emit(self, publications: Iterable[Publication]) -> None:
         for publication in publications:
             if isinstance(publication, VisitEnd):
-                result = "published" if publication.visit.published else "unusable"
-                self._report.visit(publication.visit.camera, result)
+                visit = publication.visit
+                result = "published" if visit.published else "unusable"
+                self._report.visit(visit.camera, result, best_quality=visit.best_quality)
             else:
                 self._remember(publication.face)
             self._publish(publication)
@@ -401,6 +415,15 @@ class Pipeline:
         start = time.perf_counter()
         yield
         self._report.stage(stage, time.perf_counter() - start)
+
+
+def _show(watcher: Watcher, frames: Iterable[Frame], judged: Iterable[JudgedFace]) -> None:
+    """Show frames with their own faces: one that waited for its score is of an earlier frame."""
+    faces: dict[tuple[str, int], list[JudgedFace]] = {}
+    for one in judged:
+        faces.setdefault((one.face.sighting.camera, one.face.sighting.seq), []).append(one)
+    for frame in frames:
+        watcher.looked(frame, faces.get((frame.camera, frame.seq), ()))
 
 
 def _parts(crops: Image, size: int) -> Iterator[Image]:

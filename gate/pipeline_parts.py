@@ -14,7 +14,7 @@ from gate.decide.zones import Approach, in_zone
 from gate.faces.change import PictureChange
 from gate.faces.geometry import outside_share
 from gate.faces.tracker import Tracker
-from gate.types import Frame, Image, Rating, Sighting, TrackedFace
+from gate.types import Frame, Image, JudgedFace, Rating, Sighting, TrackedFace
 
 
 class Scorer(Protocol):
@@ -87,8 +87,16 @@ class PipelineReport(Protocol):
         """A face was left out: a score of it could not have changed what is published."""
         ...
 
-    def visit(self, camera: str, result: str) -> None:
-        """A visit ended: `published` or `unusable`."""
+    def visit(self, camera: str, result: str, *, best_quality: float | None) -> None:
+        """A visit ended: `published` or `unusable`; the best quality is None where no face was worth scoring."""
+        ...
+
+
+class Watcher(Protocol):
+    """Who shows people what the cameras see. Called in the engine's thread: it may keep what it is given, no more."""
+
+    def looked(self, frame: Frame, faces: Sequence[JudgedFace]) -> None:
+        """A frame was looked at, with these faces in it."""
         ...
 
 

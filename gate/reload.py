@@ -4,6 +4,7 @@ import hashlib
 import queue
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -83,6 +84,7 @@ class Reloader:
         change_to: Puts a configuration in force. Raises `GateError`, and then the old one stays.
         report: Is told what became of it.
         poll_s: How often to look at the file.
+        during: Entered for each reading of the file.
     """
 
     def __init__(
@@ -91,10 +93,13 @@ class Reloader:
         change_to: Callable[[GateConfig], ConfigChange],
         report: ReloadReport,
         poll_s: float = POLL_S,
+        *,
+        during: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self._file = file if file is not None and file.can_be_read_again else None
         self._change_to = change_to
         self._report = report
+        self._during = during
         self._poll_s = None if self._file is None else poll_s
         # The one queue whose `put` a signal handler may call: it takes no lock that the handler's thread could hold.
         self._wishes: queue.SimpleQueue[_Wish] = queue.SimpleQueue()
@@ -125,9 +130,15 @@ class Reloader:
             if wish == "leave":
                 return
             if self._file is None:
-                log.warning("no_config_file", problem="there is no file to read again: the gate was started without -c")
+                self._refuse()
             elif wish == "read" or self._file.has_changed():
-                self._reload(self._file)
+                with self._during():
+                    self._reload(self._file)
+
+    def _refuse(self) -> None:
+        # Also this is an answer: who asked for a reload waits for its end.
+        with self._during():
+            log.warning("no_config_file", problem="there is no file to read again: the gate was started without -c")
 
     def _reload(self, file: ConfigFile) -> None:
         file.remember()

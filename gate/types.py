@@ -240,6 +240,15 @@ class Verdict:
         return not self.reasons
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class JudgedFace:
+    """A face and what the gate said of it."""
+
+    face: ScoredFace
+
+    verdict: Verdict
+
+
 @dataclass(frozen=True, slots=True)
 class Visit:
     """One person seen by one camera, from first to last sight."""

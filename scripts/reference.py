@@ -1,11 +1,12 @@
-"""Writes docs/reference.md from the code: configuration, exit codes, reasons, metrics, events, methods and weights.
+"""Writes docs/reference.md and docs/event.schema.json from the code.
 
-python scripts/reference.py           writes the file
-python scripts/reference.py --check   exits 1 when the file is not what the code says
+python scripts/reference.py           writes the files
+python scripts/reference.py --check   exits 1 when a file is not what the code says
 """
 
 import ast
 import inspect
+import json
 import sys
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
@@ -16,16 +17,19 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from gate.cli import EXIT_CODES
+from gate.client.dead import DEAD_FIELDS, DeadReason
+from gate.client.metrics import CONSUMER_DESIGN
+from gate.client.outcomes import Outcome
 from gate.config import DecideOverrides, GateConfig
 from gate.config_change import IN_PLACE, REASONS
 from gate.observe.table import DESIGN
-from gate.publish.event import FIELDS
+from gate.publish.event import FIELDS, json_schema
 from gate.quality import methods
 from gate.reasons import FallbackCause, Reason, Shed
 from gate.types import Signals
 from gate.weights.table import load_table
 
-TARGET = Path(__file__).resolve().parent.parent / "docs" / "reference.md"
+DOCS = Path(__file__).resolve().parent.parent / "docs"
 
 
 def document() -> str:
@@ -40,6 +44,7 @@ def document() -> str:
         causes(),
         shed(),
         events(),
+        consuming(),
         signals(),
         quality_methods(),
         weights(),
@@ -147,6 +152,31 @@ def events() -> str:
     return "\n".join(tables)
 
 
+def consuming() -> str:
+    """What a consumer counts, measures and writes off."""
+    headings = ("metric", "kind", "labels", "meaning")
+    words = "`gate.client.ConsumerMetrics` registers these in a consumer's process; see [consuming](consuming.md)."
+    rows = ((f"`{spec.name}`", spec.kind, ", ".join(spec.labels), spec.help) for spec in CONSUMER_DESIGN)
+    letters = [(f"`{name}`", meaning) for name, meaning in DEAD_FIELDS.items()]
+    tables = (
+        section("Consumer metrics", words, headings, rows),
+        section(
+            "Outcomes",
+            "What became of an entry: `FaceStream.counts`, and `outcome` of the metric.",
+            ("outcome", "meaning"),
+            ((outcome.value, outcome.meaning) for outcome in Outcome),
+        ),
+        section("Dead letters", "Beside the fields of the entry.", ("field", "meaning"), letters),
+        section(
+            "Reasons of dead letters",
+            "`dead_reason`.",
+            ("reason", "meaning"),
+            ((r.value, r.meaning) for r in DeadReason),
+        ),
+    )
+    return "\n".join(tables)
+
+
 def signals() -> str:
     """Every measurement of an event, from the docstrings that stand below the fields."""
     (body,) = ast.parse(inspect.getsource(Signals)).body
@@ -189,14 +219,18 @@ def weights() -> str:
 
 def main() -> int:
     """Write, or compare with `--check`."""
-    text = document()
-    if "--check" not in sys.argv[1:]:
-        TARGET.write_text(text, encoding="utf-8")
-        return 0
-    if not TARGET.is_file() or TARGET.read_text(encoding="utf-8") != text:
-        print(f"{TARGET.name} is not what the code says; run make docs", file=sys.stderr)
-        return 1
-    return 0
+    pages = {
+        DOCS / "reference.md": document(),
+        DOCS / "event.schema.json": json.dumps(json_schema(), indent=2) + "\n",
+    }
+    status = 0
+    for target, text in pages.items():
+        if "--check" not in sys.argv[1:]:
+            target.write_text(text, encoding="utf-8")
+        elif not target.is_file() or target.read_text(encoding="utf-8") != text:
+            print(f"{target.name} is not what the code says; run make docs", file=sys.stderr)
+            status = 1
+    return status
 
 
 if __name__ == "__main__":

@@ -8,10 +8,8 @@ import pytest
 import gate.assembly
 from gate.assembly import (
     BEAT_S,
-    EMBEDDED_MAX_EVENTS,
     PATIENCE,
     build_observer,
-    build_sink,
     check_cameras,
     describe_cameras,
     load_detector,
@@ -19,6 +17,7 @@ from gate.assembly import (
 )
 from gate.clock import SystemClock
 from gate.config import GateConfig, build_config
+from gate.delivery import EMBEDDED_MAX_EVENTS, build_sink
 from gate.errors import ConfigError, WeightsError
 from gate.publish.embedded import EmbeddedRedis
 from gate.types import Image
@@ -84,7 +83,7 @@ def test_an_embedded_redis_keeps_few_events_unless_told_and_is_given_no_password
         sink = build_sink(config, server.url, SystemClock())
         try:
             assert sink.check().startswith("Redis")
-            assert sink._max_events == most
+            assert sink._retention.most_entries("faces", ()) == most
         finally:
             sink.close()
 

@@ -106,7 +106,7 @@ class Counts:
     def unscored(self, camera: str) -> None:
         self.reasons["unscored"] += 1
 
-    def visit(self, camera: str, result: str) -> None:
+    def visit(self, camera: str, result: str, *, best_quality: float | None) -> None:
         self.visits[result] += 1
 
 

@@ -19,6 +19,9 @@ class Entry:
 
     fields: Mapping[bytes, bytes]
 
+    deliveries: int = 1
+    """How often the group was given it, this time included; more than once after a failure."""
+
     @property
     def stored_ms(self) -> int:
         """When the server stored it, Unix milliseconds by the server's clock."""
@@ -83,6 +86,11 @@ class ReceivedFace:
     def visit(self) -> str:
         """The same for every face of one person's stay in front of one camera."""
         return self.event.visit
+
+    @property
+    def supersedes(self) -> str | None:
+        """`event_id` of the earlier face of this visit that this one improves on; None for its first."""
+        return self.event.supersedes
 
     @property
     def final(self) -> bool:

@@ -71,6 +71,7 @@ def probes(config: "GateConfig", thresholds: "Thresholds | None" = None) -> Iter
     for place in range(1, len(methods.rungs)):
         yield f"fallback {methods.rungs[place].name}", partial(methods.fallback, place)
     yield "redis", partial(_redis, config)
+    yield "spool", partial(_spool, config)
     if config.http.enabled:
         yield "http", partial(_http, config)
     for camera in config.cameras:
@@ -132,8 +133,8 @@ def _trouble(rung: "Rung") -> str:
 def _redis(config: "GateConfig") -> str:
     from contextlib import ExitStack
 
-    from gate.assembly import build_sink, redis_address
     from gate.clock import SystemClock
+    from gate.delivery import build_sink, redis_address
 
     with ExitStack() as resources:
         sink = build_sink(config, redis_address(config, resources), SystemClock())
@@ -143,10 +144,18 @@ def _redis(config: "GateConfig") -> str:
         return f"{server}, stream {config.redis.stream} can be written"
 
 
-def _http(config: "GateConfig") -> str:
-    from gate.observe.http import HttpServer
+def _spool(config: "GateConfig") -> str:
+    from gate.delivery import check_spool
 
-    server = HttpServer(config.http.host, config.http.port, {})
+    return check_spool(config)
+
+
+def _http(config: "GateConfig") -> str:
+    from gate.assembly import build_http, build_observer
+    from gate.clock import SystemClock
+
+    clock = SystemClock()
+    server = build_http(config, build_observer(config, clock), clock)
     server.start()
     server.close()
     return f"{config.http.host}:{config.http.port} is free"

@@ -98,13 +98,14 @@ def _fps(text: str) -> float:
 
 
 def _config(camera_url: str, redis_url: str, page_port: int) -> "GateConfig":
-    from gate.assembly import EMBEDDED_MAX_EVENTS
     from gate.config import build_config
+    from gate.delivery import EMBEDDED_MAX_EVENTS
 
     data = {
         "cameras": [{"name": "door", "url": camera_url, "listen": True, "open_timeout_s": 30}],
         # By its address it is a server like any other, but it lives in the memory of this machine.
         "redis": {"url": redis_url, "max_events": EMBEDDED_MAX_EVENTS},
+        "spool": {"enabled": False},
         "http": {"port": page_port},
     }
     return build_config(data, where="demo")

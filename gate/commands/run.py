@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
 
     # Before the file is read: what is written to it from here on is news.
     file = None if args.config is None else ConfigFile(args.config, partial(config_of, args))
-    return Daemon(config_of(args), until_eof=args.until_eof, summary=args.summary, file=file).run()
+    return Daemon(config_of(args), until_eof=args.until_eof, summary=args.summary, file=file, supervised=True).run()
 
 
 def config_of(args: argparse.Namespace) -> "GateConfig":
@@ -69,6 +69,8 @@ def config_of(args: argparse.Namespace) -> "GateConfig":
     }
     if args.config is None:
         data: dict[str, Any] = {"cameras": cameras_of(args.source, fast=args.fast), "redis": {"url": "embedded:"}}
+        # A trial leaves nothing behind; whoever writes a configuration means it.
+        data["spool"] = {"enabled": False}
     else:
         # Read once: it may be a pipe.
         data = load_config(args.config).model_dump(exclude_unset=True)

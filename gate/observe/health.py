@@ -1,15 +1,19 @@
 """Alive and ready: two questions an orchestrator asks, answered from named facts.
 
-Alive means that the engine still turns; a process that is not alive is restarted. Ready means that a person at the
-door would be served. One camera of several that is down is told but does not make the gate unready: the other
-doors still work, and taking the whole process out of service (or paging as if it were) would close them too. With
-every camera down nobody is served, so then it is unready.
+Alive means that the engine still turns and that frames of cameras that deliver get through it; a process that is not
+alive is restarted. Ready means that a person at the door would be served. One camera of several that is down is told
+but does not make the gate unready: the other doors still work, and taking the whole process out of service (or paging
+as if it were) would close them too. With every camera down nobody is served, so then it is unready.
 """
 
 import threading
 from collections.abc import Iterable
 
 from gate.clock import Clock
+
+FRAMES_LIMIT_S = 240.0
+"""How long cameras may deliver without one frame being analysed. A camera may keep silent for 120 s before it counts as
+lost (the highest `read_timeout_s`), and `max_fps` may leave out what comes within 60 s."""
 
 Answer = tuple[bool, list[str]]
 """Whether all is well, and what is not; a list that is not empty beside True is worth a look but not an alarm."""
@@ -35,6 +39,7 @@ class Health:
         self._notes: dict[str, str] = {}
         self._beats: dict[str, float] = {}
         self._allowed_s: dict[str, float] = {}
+        self._progress_s = 0.0
 
     def set(self, name: str, *, ok: bool, reason: str = "") -> None:
         """State a condition that readiness needs; `reason` says in a word or two why it does not hold."""
@@ -58,6 +63,9 @@ class Health:
         """State whether a camera delivers; one that was not added, or is forgotten, is not asked for."""
         with self._lock:
             if name in self._cameras:
+                if ok and None not in self._cameras.values():
+                    # While every camera was away no frame could get through.
+                    self._progress_s = self._clock.monotonic_s()
                 self._cameras[name] = None if ok else reason or "down"
 
     def forget_camera(self, name: str) -> None:
@@ -70,6 +78,11 @@ class Health:
         with self._lock:
             self._beats[name] = self._clock.monotonic_s()
 
+    def progress(self) -> None:
+        """A frame was analysed, or a part of its faces."""
+        with self._lock:
+            self._progress_s = self._clock.monotonic_s()
+
     def allow(self, name: str, seconds: float) -> None:
         """Let the loop of this name take so long between two beats, where that is longer than the limit of all."""
         with self._lock:
@@ -81,12 +94,16 @@ class Health:
             self._beats.pop(name, None)
 
     def alive(self) -> Answer:
-        """Whether every loop that has started still turns."""
+        """Whether every loop that has started still turns, and frames get through where a camera delivers them."""
         now_s = self._clock.monotonic_s()
         with self._lock:
             ages = {name: now_s - beat_s for name, beat_s in self._beats.items()}
             limits = {name: max(self._limit_s, self._allowed_s.get(name, 0.0)) for name in ages}
+            delivers = None in self._cameras.values()
+            silent_s = now_s - self._progress_s
         late = [f"{name}: no sign of life for {age_s:.0f} s" for name, age_s in ages.items() if age_s > limits[name]]
+        if ages and delivers and silent_s > FRAMES_LIMIT_S:
+            late.append(f"frames: cameras deliver, and none was analysed for {silent_s:.0f} s")
         return not late, late
 
     def ready(self) -> Answer:

@@ -2,54 +2,34 @@
 
 prometheus_client's server answers every path, binds every address, and one idle client that began a TLS handshake
 blocks it. Here each connection has a thread, a deadline for its whole request (a client that drips a byte a second
-gains nothing), and a place among a bounded number; when all are taken, the connection that has waited longest
-without a complete request makes room.
+gains nothing), TLS handshake included, and a place among a bounded number; when all are taken, the connection that has
+waited longest without a complete request makes room.
 """
 
 import errno
+import select
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from email.utils import formatdate
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from types import TracebackType
 from typing import final
 
+from gate.config_http import is_loopback
 from gate.errors import GateError
+from gate.observe.answer import Response, encode, words
 from gate.observe.logging import get_logger
 from gate.observe.request import MAX_HEAD_BYTES, MAX_LINE_BYTES, BadRequestError, Request, parse_head
-from gate.observe.same_host import is_loopback, is_our_host
+from gate.observe.same_host import is_our_host
+from gate.observe.tls import Tls
 
-_COMMON_HEADERS = {
-    "Server": "facegate",
-    "Connection": "close",
-    "Cache-Control": "no-store",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-}
 _ACCEPT_POLL_S = 0.2
 _LINGER_S = 1.0
 _LINGER_BYTES = 1 << 18
-
-
-@dataclass(frozen=True, slots=True)
-class Response:
-    """What a handler answers."""
-
-    body: bytes
-    content_type: str = "text/plain; charset=utf-8"
-    status: int = 200
-    headers: Mapping[str, str] = field(default_factory=dict)
-    """Further headers; they win over the server's own."""
-
-    def __post_init__(self) -> None:
-        for name, value in (*self.headers.items(), ("Content-Type", self.content_type)):
-            if not f"{name}{value}".isprintable():
-                raise ValueError(f"header {name!r} has control characters")
 
 
 Handler = Callable[[Request], Response]
@@ -68,6 +48,9 @@ class Limits:
     connections: int = 64
     """Most connections at once."""
 
+    streams: int = 16
+    """Most answers without an end at once: they hold their places for as long as somebody watches."""
+
 
 @final
 class HttpServer:
@@ -78,16 +61,27 @@ class HttpServer:
         port: port to bind; 0 takes a free one.
         routes: exact path → handler. Handlers run in many threads at once.
         limits: how much a client may take.
+        tls: speaks HTTPS; None speaks HTTP.
     """
 
-    def __init__(self, host: str, port: int, routes: Mapping[str, Handler], *, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        routes: Mapping[str, Handler],
+        *,
+        limits: Limits | None = None,
+        tls: Tls | None = None,
+    ) -> None:
         self._host = host
         self._port = port
+        self._tls = tls
         self._routes = dict(routes)
         self._limits = limits or Limits()
         self._log = get_logger("gate.observe.http")
         self._lock = threading.Lock()
         self._open: dict[socket.socket, bool] = {}
+        self._streams = threading.Semaphore(self._limits.streams)
         self._closing = threading.Event()
         self._listener: socket.socket | None = None
         self._thread: threading.Thread | None = None
@@ -105,7 +99,8 @@ class HttpServer:
         """Address for a browser on this machine. Raises `GateError` before `start`."""
         host, port = self.address
         shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
-        return f"http://[{shown}]:{port}/" if ":" in shown else f"http://{shown}:{port}/"
+        scheme = "http" if self._tls is None else "https"
+        return f"{scheme}://[{shown}]:{port}/" if ":" in shown else f"{scheme}://{shown}:{port}/"
 
     def start(self) -> None:
         """Bind and serve in a thread. Raises `GateError` when the address cannot be bound."""
@@ -150,10 +145,23 @@ class HttpServer:
                 self._log.warning("http_connection_refused", cause=errno.errorcode.get(error.errno or 0, "unknown"))
                 self._closing.wait(_ACCEPT_POLL_S)
                 continue
-            if self._admit(connection):
-                self._spawn(connection)
+            secured = self._secured(connection)
+            if secured is None:
+                continue
+            if self._admit(secured):
+                self._spawn(secured)
             else:
-                connection.close()
+                secured.close()
+
+    def _secured(self, connection: socket.socket) -> socket.socket | None:
+        """The connection as it is spoken on, its handshake left to its own thread; None where the client has gone."""
+        if self._tls is None:
+            return connection
+        try:
+            return self._tls.wrap(connection)
+        except (OSError, ValueError):
+            connection.close()
+            return None
 
     def _admit(self, connection: socket.socket) -> bool:
         """Take a connection in; when all places are taken, the one that reads longest makes room."""
@@ -189,37 +197,62 @@ class HttpServer:
 
     def _converse(self, connection: socket.socket) -> None:
         head_only = refused = False
+        deadline_s = time.monotonic() + self._limits.request_s
+        certified = _shake_hands(connection, self._limits.request_s)
         try:
-            head = _read_head(connection, self._limits.request_s)
+            head = _read_head(connection, deadline_s)
             if head is None:
                 return
-            request = parse_head(head)
+            request = replace(parse_head(head), has_certificate=certified)
             head_only = request.method == "HEAD"
             response = self._answer(request)
         except BadRequestError as error:
             refused = True
-            response = _words(error.status, str(error), {"Allow": "GET, HEAD"} if error.status == 405 else {})
+            response = words(error.status, str(error), {"Allow": "GET, HEAD"} if error.status == 405 else {})
         with self._lock:
             if connection in self._open:
                 self._open[connection] = False
         connection.settimeout(self._limits.answer_s)
-        connection.sendall(_encode(response, head_only=head_only))
+        if response.parts is not None and not head_only:
+            self._stream(connection, response)
+        else:
+            connection.sendall(encode(response, head_only=head_only))
         if refused:
             _linger(connection)
+        _say_goodbye(connection)
+
+    def _stream(self, connection: socket.socket, response: Response) -> None:
+        """Send an answer without an end until the client leaves, or takes a part of it too slowly."""
+        if response.parts is None or not self._streams.acquire(blocking=False):
+            busy = words(HTTPStatus.SERVICE_UNAVAILABLE, "too many watch already", {"Retry-After": "60"})
+            connection.sendall(encode(busy, head_only=False))
+            return
+        try:
+            connection.sendall(encode(response, head_only=False))
+            heard = select.poll()
+            heard.register(connection, select.POLLIN)
+            for part in response.parts():
+                # A watcher has nothing more to say: what can be read is its end.
+                if self._closing.is_set() or heard.poll(0):
+                    return
+                if part:
+                    connection.sendall(part)
+        finally:
+            self._streams.release()
 
     def _answer(self, request: Request) -> Response:
         host, _ = self.address
         if is_loopback(host) and not is_our_host(request.headers.get("host", ""), self._host):
             # A name that a stranger's web page has pointed at this machine (DNS rebinding).
-            return _words(HTTPStatus.MISDIRECTED_REQUEST, "this host name is not served here")
+            return words(HTTPStatus.MISDIRECTED_REQUEST, "this host name is not served here")
         handler = self._routes.get(request.path)
         if handler is None:
-            return _words(HTTPStatus.NOT_FOUND, "not found")
+            return words(HTTPStatus.NOT_FOUND, "not found")
         try:
             return handler(request)
         except Exception:  # noqa: BLE001 - the client learns nothing about the inside; the log does
             self._log.error("http_handler_failed", path=request.path, exc_info=True)
-            return _words(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error")
+            return words(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error")
 
 
 def _bind(host: str, port: int) -> socket.socket:
@@ -238,9 +271,18 @@ def _bind(host: str, port: int) -> socket.socket:
         raise GateError(f"http: {reason}") from None
 
 
-def _read_head(connection: socket.socket, within_s: float) -> bytes | None:
+def _shake_hands(connection: socket.socket, within_s: float) -> bool:
+    """Begin TLS, where it is spoken; whether the client has shown a certificate. Raises `OSError`."""
+    if not isinstance(connection, ssl.SSLSocket):
+        return False
+    # The standard library counts this time-out for the whole handshake, however slowly its bytes drip.
+    connection.settimeout(within_s)
+    connection.do_handshake()
+    return bool(connection.getpeercert())
+
+
+def _read_head(connection: socket.socket, deadline_s: float) -> bytes | None:
     """All up to and with the empty line; None when the client sent nothing in time or left."""
-    deadline_s = time.monotonic() + within_s
     head = bytearray()
     while (end := head.find(b"\r\n\r\n")) < 0:
         if len(head) > MAX_HEAD_BYTES or (len(head) > MAX_LINE_BYTES and b"\r\n" not in head):
@@ -256,26 +298,10 @@ def _read_head(connection: socket.socket, within_s: float) -> bytes | None:
     return bytes(head) if end < 0 else bytes(head[: end + 4])
 
 
-def _words(status: int, words: str, headers: Mapping[str, str] | None = None) -> Response:
-    return Response(f"{words}\n".encode(), status=status, headers=headers or {})
-
-
-def _encode(response: Response, *, head_only: bool) -> bytes:
-    headers = {
-        **_COMMON_HEADERS,
-        "Date": formatdate(usegmt=True),
-        "Content-Type": response.content_type,
-        "Content-Length": str(len(response.body)),
-        **response.headers,
-    }
-    lines = [f"HTTP/1.1 {int(response.status)} {HTTPStatus(response.status).phrase}"]
-    lines += [f"{name}: {value}" for name, value in headers.items()]
-    head = "\r\n".join((*lines, "", "")).encode("latin-1")
-    return head if head_only else head + response.body
-
-
 def _linger(connection: socket.socket) -> None:
     """Read on for a moment: closing with unread bytes makes the kernel reset the connection and lose our answer."""
+    if isinstance(connection, ssl.SSLSocket):
+        return
     connection.shutdown(socket.SHUT_WR)
     deadline_s = time.monotonic() + _LINGER_S
     left_bytes = _LINGER_BYTES
@@ -287,10 +313,16 @@ def _linger(connection: socket.socket) -> None:
         left_bytes -= len(more)
 
 
+def _say_goodbye(connection: socket.socket) -> None:
+    """Tell a TLS client that the answer was whole; it is not waited for."""
+    if isinstance(connection, ssl.SSLSocket):
+        connection.settimeout(0)
+        with suppress(OSError, ValueError):
+            connection.unwrap()
+
+
 def _cut(connection: socket.socket) -> None:
     """Wake the thread that waits on a socket; it closes."""
-    try:
-        connection.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        # Already gone.
-        return
+    with suppress(OSError):
+        # Not the TLS socket's own, which would take the state of TLS away from the thread that works with it.
+        socket.socket.shutdown(connection, socket.SHUT_RDWR)

@@ -237,6 +237,10 @@ class Metrics:
         self._set("spool_events", events)
         self._set("spool_bytes", size_bytes)
 
+    def spool_durable(self, *, durable: bool) -> None:
+        """Whether what waits for Redis outlives this process."""
+        self._set("spool_durable", float(durable))
+
     def spool_dropped(self, reason: str, count: int = 1) -> None:
         """Count accepted events that were lost."""
         with self._lock:
@@ -292,6 +296,10 @@ class Metrics:
     def config_kept(self) -> None:
         """The last attempt to load the configuration failed: an earlier one is in force."""
         self._set("config_reload_success", 0.0)
+
+    def certificate_expiry(self, at_s: float) -> None:
+        """Unix time at which the HTTP server's certificate expires."""
+        self._set("http_certificate_expiry_timestamp_seconds", at_s, "server")
 
     def build(self, *, version: str, python: str, torch: str) -> None:
         """Say what runs: versions of gate, Python and torch (empty when it is not loaded)."""

@@ -4,44 +4,25 @@ Each room has its own narrow door (`capture`, `publish`, `pipeline`), because th
 different rooms: capture drops frames that are late, the publisher drops events that nobody may lose.
 """
 
-from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
 
 from gate import __version__
 from gate.clock import Clock
 from gate.observe.changes import Changes
 from gate.observe.drift import Drift
+from gate.observe.feed import Feed
 from gate.observe.health import Health
+from gate.observe.hour import LastHour
+from gate.observe.images import Images
 from gate.observe.logging import get_logger
 from gate.observe.metrics import Metrics
 from gate.observe.redaction import scrub_text
+from gate.observe.sinks import Log, Sinks
 from gate.observe.table import OTHER, Outcome, Stage, VisitResult, plain
 from gate.observe.tally import Tally
 from gate.reasons import FallbackCause, Reason, Shed
-
-
-class Log(Protocol):
-    """The part of a structlog logger that is used here."""
-
-    def info(self, event: str, **values: Any) -> Any:
-        """Write an entry of level info."""
-        ...
-
-    def warning(self, event: str, **values: Any) -> Any:
-        """Write an entry of level warning."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Sinks:
-    """Where reports go."""
-
-    metrics: Metrics
-    tally: Tally
-    health: Health
-    log: Log
-    changes: Changes
-    drift: Drift
 
 
 class CaptureReport:
@@ -57,6 +38,7 @@ class CaptureReport:
         self._to.health.set_camera(camera, ok=True)
         if self._to.changes.recovered(f"camera {camera}"):
             self._to.log.info("camera_up", camera=camera)
+        self._to.feed.tell("camera_up", camera=camera)
 
     def lost(self, camera: str, cause: str, message: str) -> None:
         """The camera could not be opened or was lost; `cause` is one word of a closed set."""
@@ -67,6 +49,7 @@ class CaptureReport:
         self._to.health.set_camera(camera, ok=False, reason=cause)
         if times := self._to.changes.failed(f"camera {camera}", cause):
             self._to.log.warning("camera_lost", camera=camera, cause=cause, times=times, problem=message)
+            self._to.feed.tell("camera_lost", camera=camera, cause=cause)
 
     def frame(self, camera: str, captured_ms: int) -> None:
         """A frame was decoded at this Unix time in milliseconds."""
@@ -89,6 +72,7 @@ class CaptureReport:
         self._to.tally.camera(camera, "ended")
         self._to.health.forget_camera(camera)
         self._to.log.info("camera_ended", camera=camera)
+        self._to.feed.tell("camera_ended", camera=camera)
 
 
 class PublishReport:
@@ -109,6 +93,7 @@ class PublishReport:
         self._to.health.set("redis", ok=True)
         if self._to.changes.recovered("redis"):
             self._to.log.info("redis_connected")
+            self._to.feed.tell("redis_connected")
 
     def failed(self, cause: str, message: str) -> None:
         """Redis refused or could not be reached; `cause` is one word of a closed set, the message says what to do."""
@@ -117,6 +102,7 @@ class PublishReport:
         self._to.health.set("redis", ok=False, reason=cause)
         if times := self._to.changes.failed("redis", cause):
             self._to.log.warning("redis_away", cause=cause, times=times, problem=message)
+            self._to.feed.tell("redis_away", cause=cause)
 
     def dropped(self, reason: str, n: int = 1) -> None:
         """Accepted events were lost before Redis had them."""
@@ -125,6 +111,22 @@ class PublishReport:
         self._to.tally.lost(reason, n)
         if times := self._to.changes.failed("events", reason):
             self._to.log.warning("events_lost", reason=reason, times=times)
+            self._to.feed.tell("events_lost", reason=reason)
+
+    def spool_failed(self, cause: str, message: str) -> None:
+        """The disk keeps nothing: accepted events wait in memory; `cause` is one word of a closed set."""
+        cause = plain(cause)
+        self._to.metrics.spool_durable(durable=False)
+        self._to.health.note("spool", f"accepted faces wait in memory alone: {cause}")
+        if times := self._to.changes.failed("spool", cause):
+            self._to.log.warning("spool_away", cause=cause, times=times, problem=message)
+
+    def spool_kept(self) -> None:
+        """Everything that waits for Redis is on the disk."""
+        self._to.metrics.spool_durable(durable=True)
+        self._to.health.note("spool", None)
+        if self._to.changes.recovered("spool"):
+            self._to.log.info("spool_back")
 
     def depth(self, events: int, bytes: int) -> None:  # noqa: A002 - named as the metric spool_bytes
         """What waits for Redis now."""
@@ -138,9 +140,14 @@ class PipelineReport:
     def __init__(self, sinks: Sinks) -> None:
         self._to = sinks
 
-    def alive(self) -> None:
-        """The engine's loop has turned, with or without a frame, or a part of a batch is scored."""
+    def turned(self) -> None:
+        """The engine's loop has turned, with or without a frame."""
         self._to.health.beat("engine")
+
+    def alive(self) -> None:
+        """A part of a batch is scored."""
+        self._to.health.beat("engine")
+        self._to.health.progress()
 
     def allow(self, seconds: float) -> None:
         """The engine may take so long between two signs of life: one crop alone takes a slow method that long."""
@@ -152,6 +159,7 @@ class PipelineReport:
 
     def processed(self, camera: str, age_s: float) -> None:
         """The engine took a frame of this age."""
+        self._to.health.progress()
         self._to.metrics.frames(camera, Outcome.PROCESSED)
         self._to.metrics.frame_age(camera, age_s)
         self._to.tally.frames(camera, Outcome.PROCESSED)
@@ -200,17 +208,21 @@ class PipelineReport:
             if sample:
                 self._to.drift.face(camera, method, quality)
         self._to.tally.face(camera, accepted=accepted, reason=decisive, quality=quality)
+        self._to.hour.face(camera, accepted=accepted, reason=decisive, quality=quality)
 
     def unscored(self, camera: str) -> None:
         """A face was left out: a score of it could not have changed what is published."""
         self._to.metrics.unscored(camera)
         self._to.tally.unscored(camera)
 
-    def visit(self, camera: str, result: VisitResult | str) -> None:
-        """A visit ended: `published`, or `unusable` when no face of it was."""
+    def visit(self, camera: str, result: VisitResult | str, *, best_quality: float | None = None) -> None:
+        """A visit ended: `published`, or `unusable` when no face of it was; None where no face was worth scoring."""
         result = VisitResult(result)
         self._to.metrics.visit(camera, result)
         self._to.tally.visit(camera, result)
+        self._to.hour.visit(camera, best_quality)
+        shown = None if best_quality is None else round(best_quality, 1)
+        self._to.feed.tell("visit", camera=camera, result=result.value, best_quality=shown)
 
     def method_active(self, name: str) -> None:
         """This quality method is loaded and in use."""
@@ -234,12 +246,14 @@ class PipelineReport:
             device=device,
             problem=problem,
         )
+        self._to.feed.tell("method", method=method, instead_of=instead_of, cause=cause.value)
 
     def returned(self, *, method: str, instead_of: str, device: str) -> None:
         """A better method, or a method's own device, has proved itself and scores again."""
         self._to.metrics.method_active(method)
         self._to.tally.method(method)
         self._to.log.info("quality_method_returned", method=method, instead_of=instead_of, device=device)
+        self._to.feed.tell("method", method=method, instead_of=instead_of, cause="")
 
     def not_ready(self, method: str, problem: str) -> None:
         """A method that is not needed yet could not be used if it were."""
@@ -283,6 +297,7 @@ class ConfigReport:
         self._to.metrics.config_loaded(self._loaded_ms)
         self._to.health.note("config", None)
         self._to.log.info("config_reloaded", **names)
+        self._to.feed.tell("config_reloaded")
 
     def kept(self, problem: str) -> None:
         """The file cannot be used, for a problem of one or more lines: what was in force goes on."""
@@ -290,6 +305,7 @@ class ConfigReport:
         self._to.metrics.config_kept()
         self._to.health.note("config", f"the file was not taken over: {self._problem}")
         self._to.log.warning("config_kept", problem=self._problem)
+        self._to.feed.tell("config_kept", problem=self._problem)
 
     def status(self) -> dict[str, Any]:
         """When the configuration in force was loaded, and what is wrong with the file since."""
@@ -314,6 +330,7 @@ class Observer:
         metrics: the metrics to feed; fresh ones by default, as for `health` and `log`.
         health: the conditions to feed.
         log: where changes of state are written.
+        images: what the page may show of the cameras; None shows no picture.
 
     >>> from gate.clock import SystemClock
     >>> observer = Observer(SystemClock())
@@ -324,16 +341,26 @@ class Observer:
     """
 
     def __init__(
-        self, clock: Clock, *, metrics: Metrics | None = None, health: Health | None = None, log: Log | None = None
+        self,
+        clock: Clock,
+        *,
+        metrics: Metrics | None = None,
+        health: Health | None = None,
+        log: Log | None = None,
+        images: Images | None = None,
     ) -> None:
         self.metrics = metrics or Metrics()
         self.tally = Tally(clock)
         self.health = health or Health(clock)
         self._changes = Changes(clock)
         self.drift = Drift(clock)
-        self.metrics.before_render(self._tell_drift)
+        self.hour = LastHour(clock)
+        self.feed = Feed(clock)
+        self.images = images
+        self._certificate_expires_s: Callable[[], float] | None = None
+        self.metrics.before_render(self._tell_what_time_changes)
         log = log or get_logger("gate.observe")
-        sinks = Sinks(self.metrics, self.tally, self.health, log, self._changes, self.drift)
+        sinks = Sinks(self.metrics, self.tally, self.health, log, self._changes, self.drift, self.hour, self.feed)
         self.capture = CaptureReport(sinks)
         self.publish = PublishReport(sinks)
         self.pipeline = PipelineReport(sinks)
@@ -343,7 +370,10 @@ class Observer:
         """Know a camera from now on; it is connecting until capture says otherwise."""
         self.metrics.add_camera(name)
         self.tally.add_camera(name)
+        self.hour.add_camera(name)
         self.health.add_camera(name)
+        if self.images is not None:
+            self.images.add_camera(name)
 
     def begin_camera(self, name: str) -> None:
         """A camera begins, or begins anew in another way: it is connecting, and its counts go on."""
@@ -359,16 +389,31 @@ class Observer:
         self.tally.forget_camera(name)
         self.health.forget_camera(name)
         self.drift.forget_camera(name)
+        self.hour.forget_camera(name)
+        if self.images is not None:
+            self.images.forget_camera(name)
         self._changes.forget(f"camera {name}")
 
-    def _tell_drift(self) -> None:
+    def watch_certificate(self, expires_s: Callable[[], float]) -> None:
+        """Tell metrics from now on when the HTTP server's certificate expires, in Unix seconds."""
+        self._certificate_expires_s = expires_s
+
+    def _tell_what_time_changes(self) -> None:
         for camera, drift in self.drift.values().items():
             self.metrics.quality_drift(camera, drift)
+        if self._certificate_expires_s is not None:
+            self.metrics.certificate_expiry(self._certificate_expires_s())
 
     def status(self) -> dict[str, Any]:
         """What `/status` answers: the counts, and whether the gate is ready and why not."""
         ready, reasons = self.health.ready()
-        known = {"version": __version__, "ready": ready, "reasons": reasons, "config": self.config.status()}
+        known = {
+            "version": __version__,
+            "ready": ready,
+            "reasons": reasons,
+            "config": self.config.status(),
+            "images": self.images is not None,
+        }
         snapshot = self.tally.snapshot()
         for name, reading in self.drift.readings().items():
             if name in snapshot["cameras"]:

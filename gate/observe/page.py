@@ -1,11 +1,15 @@
-"""The live page: one HTML file that carries its own style and script."""
+"""The live page: one document, joined from its parts when the server starts."""
 
 import base64
 import hashlib
-import re
 from importlib import resources
 
-from gate.observe.http import Response
+from gate.observe.answer import Response
+
+_FOLDER = "page_files"
+
+_SCRIPTS = ("words.js", "tile.js", "hour.js", "images.js", "page.js")
+"""In this order: each uses only what stands before it."""
 
 
 def load_page() -> Response:
@@ -13,23 +17,39 @@ def load_page() -> Response:
 
     The policy names the two by their hashes, so nothing that might slip into the page later would run.
     """
-    html = resources.files("gate.observe").joinpath("page.html").read_text(encoding="utf-8")
+    return _document("page.html", script="".join(_read(name) for name in _SCRIPTS))
+
+
+def sign_in_page(*, wrong: bool = False) -> Response:
+    """A form that asks for the token; with `wrong` it says that the last one was not accepted."""
+    return _document("sign_in.html", note="That token is not accepted." if wrong else "")
+
+
+def _document(name: str, *, script: str = "", note: str = "") -> Response:
+    style = _read("page.css")
+    parts = {"/*style*/": style, "/*script*/": script, "<!--note-->": note}
+    html = _read(name)
+    for place, text in parts.items():
+        html = html.replace(place, text)
     policy = "; ".join(
         (
             "default-src 'none'",
-            f"script-src '{_hash(html, 'script')}'",
-            f"style-src '{_hash(html, 'style')}'",
+            f"script-src '{_hash(script)}'" if script else "script-src 'none'",
+            f"style-src '{_hash(style)}'",
             "connect-src 'self'",
-            "img-src data:",
+            "img-src 'self' data:",
             "base-uri 'none'",
-            "form-action 'none'",
+            "form-action 'self'",
             "frame-ancestors 'none'",
         )
     )
     return Response(html.encode(), "text/html; charset=utf-8", headers={"Content-Security-Policy": policy})
 
 
-def _hash(html: str, tag: str) -> str:
-    """The hash of the one element of this tag, as a Content-Security-Policy writes it."""
-    (content,) = re.findall(rf"<{tag}>(.*?)</{tag}>", html, flags=re.DOTALL)
+def _read(name: str) -> str:
+    return resources.files("gate.observe").joinpath(_FOLDER, name).read_text(encoding="utf-8")
+
+
+def _hash(content: str) -> str:
+    """The hash of an element's content, as a Content-Security-Policy writes it."""
     return f"sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}"

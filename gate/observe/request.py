@@ -35,7 +35,10 @@ class Request:
     """Behind the `?`, as sent."""
 
     headers: Mapping[str, str]
-    """Names in small letters; of a repeated name the values joined by commas."""
+    """Names in small letters; of a repeated name the values joined by commas, of `cookie` by semicolons."""
+
+    has_certificate: bool = False
+    """Whether the client has proved who it is with a certificate of the configured authority."""
 
 
 def parse_head(head: bytes) -> Request:
@@ -83,5 +86,6 @@ def _headers(text: str) -> dict[str, str]:
         key = name.lower()
         if key in headers and key in _ONCE:
             raise BadRequestError(400, f"the {key} header is there twice")
-        headers[key] = f"{headers[key]}, {value}" if key in headers else value
+        between = "; " if key == "cookie" else ", "
+        headers[key] = f"{headers[key]}{between}{value}" if key in headers else value
     return headers

@@ -3,14 +3,6 @@
 import ipaddress
 
 
-def is_loopback(address: str) -> bool:
-    """True for an address that only this machine can reach."""
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return False
-
-
 def is_our_host(header: str, configured: str) -> bool:
     """Whether a `Host` header is what somebody on this machine would ask for.
 

@@ -135,6 +135,11 @@ def design(quality_bars: Iterable[float] = (30.0,)) -> tuple[MetricSpec, ...]:
         _row("publish_seconds", "histogram", "Time of one write to Redis.", buckets=_PUBLISH_S),
         _row("spool_events", "gauge", "Events that wait for Redis."),
         _row("spool_bytes", "gauge", "Bytes of the events that wait for Redis."),
+        _row(
+            "spool_durable",
+            "gauge",
+            "1 while what waits for Redis is on the disk, 0 while some is in memory alone.",
+        ),
         _row("spool_dropped_total", "counter", "Accepted events lost before Redis had them.", "reason"),
         _row(
             "capture_to_publish_seconds",
@@ -157,6 +162,13 @@ def design(quality_bars: Iterable[float] = (30.0,)) -> tuple[MetricSpec, ...]:
             "config_last_reload_timestamp_seconds",
             "gauge",
             "Unix time at which the configuration in force was (re)loaded.",
+        ),
+        _row(
+            "http_certificate_expiry_timestamp_seconds",
+            "gauge",
+            "Unix time at which the first certificate of the HTTP server's chain expires; absent without http.tls.",
+            # A label for the sake of absence: a gauge without one is 0 from the start, expired in 1970.
+            "certificate",
         ),
         _row("build_info", "gauge", "Always 1; the labels say what runs.", "version", "python", "torch"),
     )

@@ -1,4 +1,4 @@
-"""Bounded memories of a running stream: a rate over the last seconds, percentiles of the last values."""
+"""Bounded memories of a running stream: a rate over seconds, counts over an hour, percentiles of the last values."""
 
 from array import array
 from collections import deque
@@ -75,3 +75,35 @@ class Recent:
         ordered = np.sort(np.array(self._values))
         ranks = [max(0, -(-len(ordered) * percent // 100) - 1) for percent in percents]
         return [float(ordered[rank]) for rank in ranks]
+
+
+class CountWindow:
+    """Counts of the last `window_s` seconds in a fixed number of places; forgotten by the slot, not one by one.
+
+    Holds at most one slot of `places` numbers more than fit into the window.
+    """
+
+    def __init__(self, places: int, *, window_s: float = 3600.0, slot_s: float = 60.0) -> None:
+        self._slot_s = slot_s
+        self._kept = int(window_s / slot_s)
+        self._slots: deque[tuple[int, list[int]]] = deque()
+        self._total = [0] * places
+
+    def add(self, place: int, now_s: float) -> None:
+        """Count one in a place at this monotonic time."""
+        slot = int(now_s // self._slot_s)
+        if not self._slots or self._slots[-1][0] < slot:
+            self._slots.append((slot, [0] * len(self._total)))
+        self._slots[-1][1][place] += 1
+        self._total[place] += 1
+        self._forget(slot)
+
+    def counts(self, now_s: float) -> tuple[int, ...]:
+        """The count of each place at this monotonic time."""
+        self._forget(int(now_s // self._slot_s))
+        return tuple(self._total)
+
+    def _forget(self, slot: int) -> None:
+        while self._slots and self._slots[0][0] <= slot - self._kept:
+            _, counts = self._slots.popleft()
+            self._total = [total - count for total, count in zip(self._total, counts, strict=True)]

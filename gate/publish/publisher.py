@@ -1,14 +1,13 @@
 """The publisher: takes accepted events without ever blocking, and delivers them from a thread of its own.
 
-While the sink is away events wait in memory, in order. Whatever fails is tried again for ever, with a capped and
-jittered delay, and every failure is told to the observer: an event the server will never take does not block in
-silence.
+While the sink is away events wait in order, in memory or in a spool on the disk. Whatever fails is tried again for
+ever, with a capped and jittered delay, and every failure is told to the observer: an event the server will never take
+does not block in silence.
 """
 
 import math
 import random
 import threading
-from collections import Counter
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -16,10 +15,11 @@ import structlog
 
 from gate.clock import Clock
 from gate.errors import EventError
+from gate.publish.backlog import Backlog, MemoryBacklog
 from gate.publish.event import Event, encode
 from gate.publish.retry import RetryDelays
 from gate.publish.sink import FaultCause, Sink, SinkError
-from gate.publish.waiting import DropReason, Waiting, WaitingEvents
+from gate.publish.waiting import DropReason, Waiting
 
 log = structlog.get_logger(__name__)
 
@@ -67,8 +67,9 @@ class Publisher:
         self,
         sink: Sink,
         *,
-        capacity: int,
+        capacity: int = 10_000,
         capacity_bytes: float = math.inf,
+        backlog: Backlog | None = None,
         clock: Clock,
         observer: PublishObserver,
         retry: RetryDelays | None = None,
@@ -79,8 +80,9 @@ class Publisher:
 
         Args:
             sink: Where events go; closed by `close`.
-            capacity: Most events that wait.
-            capacity_bytes: Most bytes that wait; what is being sent (some `BATCH_BYTES`) comes on top of both.
+            capacity: Most events that wait in memory.
+            capacity_bytes: Most bytes that do; what is being sent (some `BATCH_BYTES`) comes on top of both.
+            backlog: Where events wait, in place of a memory of these capacities; closed by `close`.
             clock: Measures delays for the observer.
             observer: Is told how delivery goes.
             retry: Delays between attempts.
@@ -94,8 +96,8 @@ class Publisher:
         self._heartbeat_s = heartbeat_s
         self._rng = rng if rng is not None else random.Random()
         self._batch_events = min(BATCH_EVENTS, capacity)
-        self._changed = threading.Condition()
-        self._waiting = WaitingEvents(capacity, capacity_bytes)
+        self._waiting = MemoryBacklog(capacity, capacity_bytes) if backlog is None else backlog
+        self._changed = self._waiting.changed
         self._in_flight: list[Waiting] = []
         self._failures = 0
         self._draining = False
@@ -104,10 +106,11 @@ class Publisher:
 
     def start(self) -> None:
         """Start delivering; events offered before wait."""
+        self._waiting.start()
         self._thread.start()
 
     def offer(self, event: Event, *, since_s: float = math.nan) -> None:
-        """Take an event for delivery. Returns at once; what is lost is told to the observer.
+        """Take an event for delivery. Never waits for the sink; what is lost is told to the observer.
 
         Its latency counts from `since_s`, in seconds of the clock's `monotonic_s`; not-a-number for one without.
         """
@@ -117,26 +120,25 @@ class Publisher:
             log.warning("event_invalid", problem=str(error))
             self._observer.dropped(DropReason.INVALID.value, 1)
             return
+        waiting = Waiting(event, size_bytes, since_s)
         with self._changed:
-            closed = self._stopping
-            dropped = [DropReason.CLOSED] if closed else self._waiting.push(Waiting(event, size_bytes, since_s))
-            self._changed.notify_all()
-        for reason, events in Counter(dropped).items():
+            dropped = {DropReason.CLOSED: 1} if self._stopping else self._waiting.push(waiting)
+        for reason, events in dropped.items():
             self._observer.dropped(reason.value, events)
         self._tell_depth()
 
     def drain(self, timeout_s: float) -> int:
-        """Wait until everything is delivered, or for `timeout_s`; returns how many events are left."""
+        """Wait until everything is delivered, or for `timeout_s`; returns how many events would be lost with us."""
         with self._changed:
             # A thread in a long back-off would sleep through the whole time-out: it tries again now.
             self._draining = True
             self._changed.notify_all()
-            self._changed.wait_for(lambda: self._left() == 0, timeout_s)
+            self._changed.wait_for(lambda: self.left == 0, timeout_s)
             self._draining = False
-            return self._left()
+            return self.left - self._waiting.kept(self._in_flight)
 
     def close(self, timeout_s: float = 10.0) -> None:
-        """Stop the thread after the attempt under way and close the sink; undelivered events count as dropped.
+        """Stop the thread after the attempt under way and close the sink; what then is not kept counts as dropped.
 
         Safe to call twice. `timeout_s` bounds the wait for that attempt; the sink's own time-outs should be shorter.
         """
@@ -147,10 +149,17 @@ class Publisher:
         if self._thread.is_alive():
             self._thread.join(timeout_s)
         self._sink.close()
-        if first_call and self._left():
-            self._observer.dropped(DropReason.CLOSED.value, self._left())
+        if not first_call:
+            return
+        self._waiting.close(timeout_s)
+        with self._changed:
+            lost = self.left - self._waiting.kept(self._in_flight)
+        if lost:
+            self._observer.dropped(DropReason.CLOSED.value, lost)
 
-    def _left(self) -> int:
+    @property
+    def left(self) -> int:
+        """How many events have not arrived yet."""
         return len(self._waiting) + len(self._in_flight)
 
     def _run(self) -> None:
@@ -168,14 +177,21 @@ class Publisher:
                 delay_s = min(delay_s, DRAIN_RETRY_S) if draining else delay_s
                 self._changed.wait_for(lambda: self._stopping or self._draining is not draining, delay_s)
             else:
-                self._changed.wait_for(lambda: self._stopping or self._left() > 0, self._heartbeat_s)
+                self._changed.wait_for(lambda: self._stopping or self._has_work(), self._heartbeat_s)
             return not self._stopping
+
+    def _has_work(self) -> bool:
+        return bool(self._in_flight) or self._waiting.ready
 
     def _attempt(self) -> None:
         with self._changed:
             room_bytes = BATCH_BYTES - self._bytes_in_flight()
-            self._in_flight += self._waiting.take(self._batch_events - len(self._in_flight), room_bytes)
+            taken = self._waiting.take(self._batch_events - len(self._in_flight), room_bytes)
+            self._in_flight += taken
             batch = list(self._in_flight)
+        left_behind = [waiting.event for waiting in taken if waiting.replayed]
+        if left_behind:
+            self._sink.doubt(left_behind)
         start_s = self._clock.monotonic_s()
         failure = self._try(batch)
         unsent = set() if failure is None else {event.event_id for event in failure.unsent}
@@ -184,6 +200,7 @@ class Publisher:
         # Told first, so that whoever drains and then reads the counts finds them complete.
         with self._changed:
             self._in_flight = [waiting for waiting in batch if waiting.event.event_id in unsent]
+            self._waiting.confirm(arrived, self._sink.positions if arrived else {})
             self._changed.notify_all()
         if arrived:
             self._tell_depth()
@@ -216,7 +233,7 @@ class Publisher:
 
     def _tell_depth(self) -> None:
         with self._changed:
-            events, size_bytes = self._left(), self._waiting.size_bytes + self._bytes_in_flight()
+            events, size_bytes = self.left, self._waiting.size_bytes + self._bytes_in_flight()
         self._observer.depth(events, size_bytes)
 
     def _bytes_in_flight(self) -> int:

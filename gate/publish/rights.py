@@ -20,6 +20,7 @@ def check_rights(client: Client, key: str, *, url: str, trims: bool = False) -> 
     Raises:
         SinkError: the user may not, the key holds something else, or the server takes no writes.
     """
+    _try(client, url, "XRANGE", key, "0-1", "0-1", "COUNT", 1)
     _try(client, url, "XREVRANGE", key, "0-1", "0-1", "COUNT", 1)
     # No server takes an entry 0-0, but it says so only after it has looked at rights, role, disk and memory. Servers
     # before 6.2 take NOMKSTREAM for an id and refuse that one.

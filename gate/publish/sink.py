@@ -1,6 +1,6 @@
 """The seam between the publisher and whatever keeps events."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Protocol
 
@@ -19,6 +19,8 @@ class FaultCause(str, Enum):
     DISCONNECTED = "disconnected"
     TLS = "tls"
     LOADING = "loading"
+    NO_MASTER = "no_master"
+    MOVED = "moved"
     FULL = "full"
     READ_ONLY = "read_only"
     WRONG_TYPE = "wrong_type"
@@ -49,6 +51,15 @@ class Sink(Protocol):
         Raises:
             SinkError: some or all were not delivered.
         """
+        ...
+
+    @property
+    def positions(self) -> Mapping[str, bytes]:
+        """Where the events ended that arrived last, in the sink's own words; for whoever continues after us."""
+        ...
+
+    def doubt(self, events: Sequence[Event]) -> None:
+        """An earlier process may have delivered these, which are about to be sent."""
         ...
 
     def check(self) -> str:

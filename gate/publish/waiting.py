@@ -2,6 +2,7 @@
 
 import math
 from collections import OrderedDict, deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
@@ -23,6 +24,12 @@ class DropReason(str, Enum):
     CLOSED = "closed"
     """The process ended before it could be delivered."""
 
+    EXPIRED = "expired"
+    """It waited for longer than `spool.max_age_h`."""
+
+    UNREADABLE = "unreadable"
+    """It was on a disk that has lost it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
@@ -32,6 +39,20 @@ class Waiting:
     size_bytes: int
     since_s: float = math.nan
     """Monotonic seconds from which its latency counts; not-a-number where it has none."""
+
+    ticket: int = 0
+    """Its place in the order, where a spool keeps it."""
+
+    stored_ms: int = 0
+    """Unix milliseconds at which it was accepted, where a spool keeps it."""
+
+    replayed: bool = False
+    """Whether an earlier process left it behind, which may have sent it and died before it knew."""
+
+    @property
+    def improvable(self) -> bool:
+        """Whether a later face of the visit may replace it."""
+        return isinstance(self.event, FaceEvent) and not self.event.final
 
 
 class WaitingEvents:
@@ -54,6 +75,9 @@ class WaitingEvents:
     def __len__(self) -> int:
         return len(self._by_ticket)
 
+    def __iter__(self) -> Iterator[Waiting]:
+        return iter(self._by_ticket.values())
+
     @property
     def size_bytes(self) -> int:
         """Bytes of all values that wait."""
@@ -61,14 +85,19 @@ class WaitingEvents:
 
     def push(self, waiting: Waiting) -> list[DropReason]:
         """Append; where the queue was full, say of each event that was given up for it what kind it was."""
-        dropped = []
-        while self and not self._has_room_for(waiting):
-            dropped.append(self._make_room())
+        dropped = [reason for _, reason in self.make_room_for(waiting)]
         self._by_ticket[self._next_ticket] = waiting
-        if isinstance(waiting.event, FaceEvent) and not waiting.event.final:
+        if waiting.improvable:
             self._improvable.append(self._next_ticket)
         self._next_ticket += 1
         self._size_bytes += waiting.size_bytes
+        return dropped
+
+    def make_room_for(self, waiting: Waiting) -> list[tuple[Waiting, DropReason]]:
+        """Give up what has to go before `waiting` can be pushed, and say what that was and why."""
+        dropped = []
+        while self and not self._has_room_for(waiting):
+            dropped.append(self._make_room())
         return dropped
 
     def take(self, most: int, enough_bytes: float = math.inf) -> list[Waiting]:
@@ -82,12 +111,10 @@ class WaitingEvents:
     def _has_room_for(self, waiting: Waiting) -> bool:
         return len(self) < self._capacity and self._size_bytes + waiting.size_bytes <= self._capacity_bytes
 
-    def _make_room(self) -> DropReason:
+    def _make_room(self) -> tuple[Waiting, DropReason]:
         if self._improvable:
-            self._remove(self._improvable[0])
-            return DropReason.IMPROVABLE_OVERFLOW
-        self._remove(next(iter(self._by_ticket)))
-        return DropReason.FINAL_OVERFLOW
+            return self._remove(self._improvable[0]), DropReason.IMPROVABLE_OVERFLOW
+        return self._remove(next(iter(self._by_ticket))), DropReason.FINAL_OVERFLOW
 
     def _remove(self, ticket: int) -> Waiting:
         # Both run in ticket order, so whichever is removed stands at the front of `_improvable` or not in it at all.

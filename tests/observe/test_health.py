@@ -111,3 +111,28 @@ def test_a_note_is_told_and_changes_nothing(health: Health) -> None:
     health.note("config", None)
     health.note("config", None)
     assert health.ready() == (False, ["camera door: timeout"])
+
+
+def test_frames_that_no_longer_get_through_mean_not_alive(health: Health, fake_clock: Clock) -> None:
+    serve(health, "door")
+    for _ in range(12):
+        fake_clock.advance(20)
+        health.beat("engine")
+    assert health.alive() == (True, [])
+    fake_clock.advance(20)
+    health.beat("engine")
+    assert health.alive() == (False, ["frames: cameras deliver, and none was analysed for 260 s"])
+    health.progress()
+    assert health.alive() == (True, [])
+
+
+def test_a_gate_whose_cameras_are_all_away_is_alive_and_has_its_time_when_one_returns(
+    health: Health, fake_clock: Clock
+) -> None:
+    serve(health, "door")
+    health.set_camera("door", ok=False, reason="timeout")
+    fake_clock.advance(3600)
+    health.beat("engine")
+    assert health.alive() == (True, [])
+    health.set_camera("door", ok=True)
+    assert health.alive() == (True, [])

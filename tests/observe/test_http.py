@@ -9,13 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gate.clock import Clock
+from gate.config_http import is_loopback
 from gate.errors import GateError
+from gate.observe.access import Access
+from gate.observe.answer import Response
 from gate.observe.health import Health
-from gate.observe.http import HttpServer, Limits, Response
-from gate.observe.metrics import Metrics
+from gate.observe.http import HttpServer, Limits
+from gate.observe.observer import Observer
 from gate.observe.request import MAX_HEAD_BYTES, BadRequestError, Request, parse_head
 from gate.observe.routes import build_routes
-from gate.observe.same_host import is_loopback, is_our_host
+from gate.observe.same_host import is_our_host
 
 OK_HEAD = b"GET /hello HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
@@ -292,14 +296,14 @@ def test_the_limit_of_the_head_is_exact() -> None:
 
 
 @pytest.fixture
-def health(fake_clock: object) -> Health:
-    return Health(fake_clock)  # type: ignore[arg-type]
+def health(fake_clock: Clock) -> Health:
+    return Health(fake_clock)
 
 
 @pytest.fixture
-def gate_server(health: Health) -> Iterator[HttpServer]:
-    routes = build_routes(Metrics(), health, lambda: {"cameras": {}, "now_ms": 1})
-    with HttpServer("127.0.0.1", 0, routes) as server:
+def gate_server(health: Health, fake_clock: Clock) -> Iterator[HttpServer]:
+    observer = Observer(fake_clock, health=health)
+    with HttpServer("127.0.0.1", 0, build_routes(observer, Access(fake_clock))) as server:
         yield server
 
 
@@ -326,7 +330,7 @@ def test_liveness_follows_the_heartbeat(gate_server: HttpServer, health: Health,
 
 def test_status_is_json_metrics_are_text_and_the_root_is_the_page(gate_server: HttpServer) -> None:
     status, content_type, body = get(gate_server, "/status")
-    assert (status, content_type, json.loads(body)["now_ms"]) == (200, "application/json", 1)
+    assert (status, content_type, json.loads(body)["now_ms"]) == (200, "application/json", 1_700_000_000_000)
     status, content_type, body = get(gate_server, "/metrics")
     assert status == 200
     assert content_type.startswith("text/plain; version=0.0.4")

@@ -50,6 +50,7 @@ def exercise(metrics: Metrics, camera: str) -> None:
     metrics.reconnect(camera, "timeout")
     metrics.fallback("no_gpu")
     metrics.device_memory(1 << 20)
+    metrics.certificate_expiry(1_900_000_000.0)
     metrics.config_loaded(1_700_000_000_000)
     metrics.build(version="1.2.3", python="3.11", torch="")
 

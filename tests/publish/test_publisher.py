@@ -4,7 +4,7 @@ import math
 import random
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -28,6 +28,7 @@ class FakeSink:
         self.calls: list[int] = []
         self.tended = 0
         self.closed = 0
+        self.doubted: list[str] = []
         self.failure: Callable[[Sequence[Event]], Exception | None] = lambda _events: None
         self.gate = threading.Event()
         self.gate.set()
@@ -43,6 +44,13 @@ class FakeSink:
             self.kept += [event for event in events if event not in unsent]
             raise failure
         self.kept += events
+
+    @property
+    def positions(self) -> Mapping[str, bytes]:
+        return {"faces": b"%d-0" % len(self.kept)}
+
+    def doubt(self, events: Sequence[Event]) -> None:
+        self.doubted += [event.event_id for event in events]
 
     def tend(self) -> None:
         self.tended += 1

@@ -38,7 +38,7 @@ def test_check_names_the_server_and_never_the_password(connect: Connect, redis_s
 
 
 def test_a_user_with_the_least_commands_is_enough(connect: Connect, redis_server: Any, make_face: Make) -> None:
-    commands = ["+ping", "+xadd", "+xrevrange", "+xtrim", "+time"]
+    commands = ["+ping", "+xadd", "+xrange", "+xrevrange", "+xtrim", "+time"]
     redis_server.command("ACL", "SETUSER", "gate", "on", ">secret", "~facegate:*", *commands)
     sink = connect(f"unix://gate@{redis_server.socket}", password="secret", max_age_s=60)
     assert sink.check().startswith("Redis at ")
@@ -59,6 +59,20 @@ def test_about_as_many_entries_are_kept_as_wanted(connect: Connect, redis_server
         sink.send([make_face(number) for number in range(start, start + 50)])
     assert 20 <= redis_server.command("XLEN", "facegate:faces") <= 40
     assert redis_server.event_ids()[-1] == make_face(199).event_id
+
+
+@pytest.mark.parametrize("context", [False, True])
+def test_about_as_many_bytes_are_kept_as_wanted(
+    connect: Connect, redis_server: Any, make_face: Make, context: bool
+) -> None:
+    crop = b"\xff\xd8\xff" + bytes(9_000)
+    sink = connect(max_bytes=1_000_000)
+    for start in range(0, 400, 50):
+        more = {"context": b"\xff\xd8\xff" + bytes(40_000)} if context else {}
+        sink.send([make_face(number, crop=crop, **more) for number in range(start, start + 50)])
+    used_bytes = redis_server.command("MEMORY", "USAGE", "facegate:faces", "SAMPLES", 0)
+    assert 700_000 < used_bytes < 1_300_000
+    assert redis_server.event_ids()[-1] == make_face(399).event_id
 
 
 def test_old_entries_go_even_when_nobody_comes(

@@ -1,0 +1,1 @@
+"""Grafana dashboards as data: `python -m dashboards.generator` writes `dashboards/grafana/`."""

@@ -47,20 +47,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"gate {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in (
-        run,
-        demo,
-        check,
-        tail,
-        events,
-        score,
-        evaluate,
-        calibrate,
-        tune,
-        distill,
-        bench,
-        methods,
-        models,
-        config,
+        *(run, demo, check, tail, events, score, evaluate, calibrate),
+        *(tune, distill, bench, methods, models, config),
     ):
         command.add_arguments(commands)
     return parser

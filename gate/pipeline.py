@@ -418,12 +418,11 @@ class Pipeline:
 
 
 def _show(watcher: Watcher, frames: Iterable[Frame], judged: Iterable[JudgedFace]) -> None:
-    faces: dict[tuple[str, int], list[JudgedFace]] = {}
+    faces: dict[str, list[JudgedFace]] = {}
     for one in judged:
-        # A face that waited for its score is of an earlier picture, where nobody would draw it now.
-        faces.setdefault((one.face.sighting.camera, one.face.sighting.seq), []).append(one)
+        faces.setdefault(one.face.sighting.camera, []).append(one)
     for frame in frames:
-        watcher.looked(frame, faces.get((frame.camera, frame.seq), ()))
+        watcher.looked(frame, faces.get(frame.camera, ()))
 
 
 def _parts(crops: Image, size: int) -> Iterator[Image]:

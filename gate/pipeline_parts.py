@@ -96,7 +96,7 @@ class Watcher(Protocol):
     """Who shows people what the cameras see. Called in the engine's thread: it may keep what it is given, no more."""
 
     def looked(self, frame: Frame, faces: Sequence[JudgedFace]) -> None:
-        """A frame was looked at, with these faces in it."""
+        """A frame was looked at, and these faces were judged; those that waited for a score are of earlier frames."""
         ...
 
 

@@ -21,10 +21,12 @@ def causes(problems: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def explain(problem: dict[str, Any], model: type[BaseModel]) -> str:
     """One line for one entry of pydantic's `ValidationError.errors()` of `model`: the key, and the broken rule."""
-    # The forms that a value may have are in brackets there; they are no keys.
-    location = tuple(part for part in problem["loc"] if not str(part).startswith("("))
+    unknown = problem["type"] == "extra_forbidden"
+    # The forms that a value may have are in brackets there; they are no keys. An unknown key may begin like one.
+    kept = len(problem["loc"]) - 1 if unknown else -1
+    location = tuple(part for n, part in enumerate(problem["loc"]) if n == kept or not str(part).startswith("("))
     key = ".".join(str(part) for part in location) or "file"
-    if problem["type"] == "extra_forbidden":
+    if unknown:
         known = _keys_beside(location, model)
         near = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(sorted(known))}"

@@ -32,6 +32,11 @@ def test_an_unknown_key_of_a_camera_is_explained_where_it_stands() -> None:
         build_config({"cameras": [{"name": "door", "url": "x", "pasword_file": "y"}]})
 
 
+def test_an_unknown_key_that_begins_with_a_bracket_is_a_key_all_the_same() -> None:
+    with pytest.raises(ConfigError, match=r"unknown key '\(redis'; did you mean 'redis'\?"):
+        build_config({**MINIMAL, "(redis": {}})
+
+
 def test_every_broken_rule_is_one_line() -> None:
     with pytest.raises(ConfigError) as caught:
         build_config({**MINIMAL, "http": {"port": 99999}, "redis": {"timeout_s": 0}}, where="gate.yaml")

@@ -86,6 +86,10 @@ def classify(error: BaseException, *, scheme: str, opening: bool, timed_out: boo
     """
     if timed_out:
         return Cause.TIMEOUT if opening else Cause.STALLED
+    if scheme.startswith("rtsp") and _is_minus_one(error):
+        # FFmpeg's -1 for a PLAY that was never answered reads as "not permitted". Taken for a wrong password, a
+        # connection that broke at that moment would cost half a minute and more.
+        return Cause.PROTOCOL if opening else Cause.END_OF_STREAM
     for kinds, cause in _by_class():
         if isinstance(error, kinds):
             # A TLS server that can agree with nobody sends an alert and hangs up; FFmpeg sees the end alone.
@@ -114,6 +118,12 @@ def _late(cause: Cause, *, opening: bool) -> Cause:
     if opening:
         return cause
     return {Cause.TIMEOUT: Cause.STALLED, Cause.REFUSED: Cause.END_OF_STREAM}.get(cause, cause)
+
+
+def _is_minus_one(error: BaseException) -> bool:
+    from av.error import PermissionError as NotPermittedError
+
+    return isinstance(error, NotPermittedError) and error.errno == errno.EPERM
 
 
 def _is_invalid_data(error: BaseException) -> bool:

@@ -19,6 +19,8 @@ def error(kind: str, code: int = 1) -> BaseException:
         (error("HTTPUnauthorizedError"), "rtsp", True, Cause.AUTH),
         (error("HTTPForbiddenError"), "http", True, Cause.AUTH),
         (error("PermissionError", errno.EACCES), "", True, Cause.AUTH),
+        (error("PermissionError", errno.EPERM), "rtsp", True, Cause.PROTOCOL),
+        (error("PermissionError", errno.EPERM), "rtsp", False, Cause.END_OF_STREAM),
         (error("HTTPNotFoundError"), "rtsp", True, Cause.NOT_FOUND),
         (error("FileNotFoundError", errno.ENOENT), "", True, Cause.NOT_FOUND),
         (error("IsADirectoryError", errno.EISDIR), "", True, Cause.NOT_FOUND),

@@ -212,3 +212,27 @@ def test_any_document_is_accepted_or_refused_in_words(document: Any) -> None:
 def test_any_text_is_accepted_or_refused_in_words(text: str) -> None:
     with pytest.raises(ConfigError):
         parse_config(text + "\nnot_a_key: 1")
+
+
+@pytest.mark.parametrize(
+    ("redis", "problem"),
+    [
+        ({"url": "redis://host", "ca_file": "ca.crt"}, "ca_file: for TLS alone; write the address with rediss://"),
+        ({"url": "rediss://host", "key_file": "k"}, "key_file is the key of cert_file, which is missing"),
+    ],
+)
+def test_files_of_tls_that_nobody_would_use_are_refused(redis: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        build_config({"cameras": [{"name": "door", "url": "virtual:"}], "redis": redis})
+
+
+@pytest.mark.parametrize(
+    ("sections", "spools"),
+    [
+        ({}, True),
+        ({"redis": {"url": "embedded:"}}, False),
+        ({"spool": {"enabled": False}}, False),
+    ],
+)
+def test_accepted_faces_are_spooled_unless_redis_forgets_them_anyway(sections: dict[str, Any], spools: bool) -> None:
+    assert build_config({"cameras": [{"name": "door", "url": "virtual:"}], **sections}).spools is spools

@@ -79,6 +79,78 @@ DELIVERY = Board(
                     kind="bars",
                     steps=(Step(GREEN), Step(RED, 1)),
                 ),
+                Panel(
+                    "On the disk",
+                    "Whether what waits would survive a crash. `memory`: no spool is configured, or its disk is full "
+                    "or broken, which the log says.",
+                    (Query(f"facegate_spool_durable{{{INSTANCE}}}", "{{instance}}"),),
+                    kind="states",
+                    names=((0, "memory", AMBER), (1, "disk", GREEN)),
+                    steps=(Step(AMBER), Step(GREEN, 1)),
+                    width=24,
+                    height=5,
+                ),
+            ),
+        ),
+        Row(
+            "Recognizers",
+            (
+                Panel(
+                    "Entries waiting",
+                    "Stream entries that a consumer group has not been given yet, from the metrics of its consumers. "
+                    "It grows when they are too slow or gone; entries beyond the stream's limits are trimmed unread.",
+                    (
+                        Query(
+                            "max by (stream, group) (facegate_consumer_waiting_entries)",
+                            "{{group}} of {{stream}}",
+                        ),
+                    ),
+                    steps=(Step(GREEN), Step(AMBER, 100), Step(RED, 1000)),
+                ),
+                Panel(
+                    "Behind",
+                    "Seconds from the newest entry that a group was given to the newest in the stream.",
+                    (
+                        Query(
+                            "max by (stream, group) (facegate_consumer_behind_seconds)",
+                            "{{group}} of {{stream}}",
+                        ),
+                    ),
+                    unit="s",
+                    steps=(Step(GREEN), Step(AMBER, 5), Step(RED, 60)),
+                ),
+                Panel(
+                    "In hands",
+                    "Entries given to a consumer and not acknowledged. One that stays is a face that its consumer "
+                    "fails at.",
+                    (
+                        Query(
+                            "max by (stream, group) (facegate_consumer_pending_entries)",
+                            "{{group}} of {{stream}}",
+                        ),
+                    ),
+                ),
+                Panel(
+                    "What became of entries",
+                    "Entries a second by what a consumer did with them.",
+                    (
+                        Query(
+                            "sum by (outcome) (rate(facegate_consumer_entries_total[$__rate_interval]))", "{{outcome}}"
+                        ),
+                    ),
+                    kind="stacked",
+                    unit="cps",
+                    width=12,
+                ),
+                Panel(
+                    "Consumers that reach Redis",
+                    "1 while a consumer could ask its stream.",
+                    (Query("facegate_consumer_up", "{{instance}}"),),
+                    kind="states",
+                    names=((0, "away", RED), (1, "reads", GREEN)),
+                    steps=(Step(RED), Step(GREEN, 1)),
+                    width=12,
+                ),
             ),
         ),
     ),

@@ -212,7 +212,7 @@ def _tls_options(tls: Tls, url: str) -> dict[str, Any]:
     except OSError as error:
         # ssl.SSLError is one; neither quotes the files.
         problem = "holds no certificate or key that fits" if isinstance(error, ssl.SSLError) else error.strerror
-        raise _bad_address(url, f"a file of redis.tls: {problem}") from None
+        raise _bad_address(url, f"a file of redis.ca_file, cert_file or key_file: {problem}") from None
     return {name: str(path) for name, path in options.items() if path is not None}
 
 

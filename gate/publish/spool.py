@@ -3,7 +3,7 @@
 One thread does everything that touches the disk, in groups: what was pushed is committed, what was confirmed is
 removed. Delivery does not wait for it. As long as Redis keeps up, events go to it from memory while they are being
 written; when it does not, the newest are kept on the disk alone and are read back in order. `push` waits for the
-commit, some tenths of a millisecond, so that an event that was accepted outlives SIGKILL; but for `PATIENCE_S` at
+commit, half a millisecond, so that an event that was accepted outlives SIGKILL; but for `PATIENCE_S` at
 most, and once only: a disk that fails or hangs turns this into the bounded queue in memory that a gate without a
 spool has, until everything could be written again.
 """

@@ -1,7 +1,7 @@
 """The file of the spool: a SQLite database whose rows are the events that Redis has not confirmed.
 
-WAL mode with `synchronous=NORMAL`: a commit has left the process, so SIGKILL loses nothing of it, and costs no fsync
-(0.1 ms for a face; benchmarks/spool.py). `sync` makes what was committed survive a power cut too. The file is locked
+WAL mode with `synchronous=NORMAL`: a commit has left the process, so SIGKILL loses nothing of it, and costs no fsync.
+`sync` makes what was committed survive a power cut too. The file is locked
 for one process, which also spares the shared-memory file, whose pages a full disk would turn into SIGBUS.
 """
 

@@ -12,11 +12,15 @@ import yaml
 
 from dashboards.generator.boards import BOARDS, EXCUSED
 from dashboards.generator.panel import Board, Panel
-from gate.observe.table import DESIGN, PREFIX
+from gate.client.metrics import CONSUMER_DESIGN
+from gate.observe.table import DESIGN as GATE_DESIGN
+from gate.observe.table import PREFIX
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "dashboards"
 RULES = FOLDER / "prometheus" / "rules"
+
+DESIGN = (*GATE_DESIGN, *CONSUMER_DESIGN)
 
 _METRIC = re.compile(r"\b(facegate[a-z0-9_:]*|process_[a-z_]+)")
 _FOREIGN = {
@@ -93,7 +97,8 @@ def test_label_names_of_selectors_and_groupings_are_those_of_the_metrics() -> No
 def test_every_panel_says_what_it_shows_and_chooses_by_gate(board: Board, panel: Panel) -> None:
     assert len(panel.description) > 20, board.uid
     assert panel.description.endswith(".")
-    assert all("$instance" in query.expr for query in panel.queries)
+    # Consumers are processes of their own, with instances of their own.
+    assert all("$instance" in query.expr or "facegate_consumer_" in query.expr for query in panel.queries)
 
 
 @pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.uid)

@@ -1,4 +1,5 @@
 import subprocess
+import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -55,7 +56,21 @@ def backfill_last_week(folder: Path, instance: str) -> Path:
     return data
 
 
-def start_prometheus(servers: ExitStack, folder: Path, target_port: int) -> str:
+CONSUMER = """
+import sys
+import prometheus_client
+from gate.client import FaceStream
+from gate.client.metrics import ConsumerMetrics
+
+stream = FaceStream(sys.argv[1], group="recognizers", consumer="r1", from_start=True)
+ConsumerMetrics(stream)
+prometheus_client.start_http_server(int(sys.argv[2]), "127.0.0.1")
+for _ in stream:
+    pass
+"""
+
+
+def start_prometheus(servers: ExitStack, folder: Path, target_port: int, consumer_port: int) -> str:
     """A Prometheus with the gate's own rules, evaluated every second."""
     port, instance = free_port(), f"127.0.0.1:{target_port}"
     rules = folder / "rules.yml"
@@ -64,7 +79,10 @@ def start_prometheus(servers: ExitStack, folder: Path, target_port: int) -> str:
     settings = {
         "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
         "rule_files": [str(rules)],
-        "scrape_configs": [{"job_name": "facegate", "static_configs": [{"targets": [instance]}]}],
+        "scrape_configs": [
+            {"job_name": "facegate", "static_configs": [{"targets": [instance]}]},
+            {"job_name": "recognizers", "static_configs": [{"targets": [f"127.0.0.1:{consumer_port}"]}]},
+        ],
     }
     config.write_text(yaml.safe_dump(settings))
     data = backfill_last_week(folder, instance)
@@ -76,10 +94,12 @@ def start_prometheus(servers: ExitStack, folder: Path, target_port: int) -> str:
 def test_every_panel_shows_data_of_a_real_run(
     tmp_path: Path, redis_server: str, gate_command: list[str], servers: ExitStack
 ) -> None:
-    port = free_port()
+    port, consumer_port = free_port(), free_port()
     config = write_config(tmp_path, redis_server, port)
     servers.enter_context(running([*gate_command, "run", "-c", str(config)], tmp_path / "gate.log"))
-    url = start_prometheus(servers, tmp_path, port)
+    consumer = [sys.executable, "-c", CONSUMER, redis_server, str(consumer_port)]
+    servers.enter_context(running(consumer, tmp_path / "consumer.log"))
+    url = start_prometheus(servers, tmp_path, port, consumer_port)
     wait_for(lambda: (http_json(f"http://127.0.0.1:{port}/status") or {}).get("ready"), 120, "the gate")
     source = Source(url, seconds=120)
     empty = [(board.uid, panel) for board in BOARDS for panel in board.panels]

@@ -61,6 +61,20 @@ def test_about_as_many_entries_are_kept_as_wanted(connect: Connect, redis_server
     assert redis_server.event_ids()[-1] == make_face(199).event_id
 
 
+@pytest.mark.parametrize("context", [False, True])
+def test_about_as_many_bytes_are_kept_as_wanted(
+    connect: Connect, redis_server: Any, make_face: Make, context: bool
+) -> None:
+    crop = b"\xff\xd8\xff" + bytes(9_000)
+    sink = connect(max_bytes=1_000_000)
+    for start in range(0, 400, 50):
+        more = {"context": b"\xff\xd8\xff" + bytes(40_000)} if context else {}
+        sink.send([make_face(number, crop=crop, **more) for number in range(start, start + 50)])
+    used_bytes = redis_server.command("MEMORY", "USAGE", "facegate:faces", "SAMPLES", 0)
+    assert 700_000 < used_bytes < 1_300_000
+    assert redis_server.event_ids()[-1] == make_face(399).event_id
+
+
 def test_old_entries_go_even_when_nobody_comes(
     connect: Connect, redis_server: Any, make_face: Make, fake_clock: Any
 ) -> None:

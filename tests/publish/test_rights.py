@@ -1,6 +1,7 @@
 """Rights are found out before the first face, and finding out leaves nothing behind."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from gate.publish.redis_sink import RedisSink
 from gate.publish.sink import FaultCause, SinkError
 from tests.publish.conftest import Connect
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 KEY = "facegate:faces"
 LEAST = ("+ping", "+xadd", "+xrange", "+xrevrange")
 
@@ -42,6 +44,30 @@ def test_the_least_rights_that_deliver_are_enough(connect: Connect, redis_server
     as_user(connect, redis_server, *LEAST, f"~{KEY}").check_streams(["door"])
     trims = ("+xtrim", "+time")
     as_user(connect, redis_server, *LEAST, *trims, f"~{KEY}", max_age_s=60).check_streams(["door"])
+
+
+def test_the_user_in_the_documentation_can_do_all_that_a_gate_does_and_nothing_else(
+    connect: Connect, redis_server: Any, lossy_proxy: Any, make_face: Callable[..., FaceEvent]
+) -> None:
+    page = (REPOSITORY / "docs" / "delivery.md").read_text(encoding="utf-8")
+    (line,) = (line.split() for line in page.splitlines() if line.strip().startswith("ACL SETUSER gate "))
+    redis_server.command(*(word.replace("PASSWORD", "hunter2") for word in line))
+    options = {"password": "hunter2", "max_age_s": 60, "max_bytes": 10_000_000}
+    sink = connect(f"unix://gate@{lossy_proxy.path}", **options)
+    sink.check()
+    sink.check_streams(["door"])
+    for start in (0, 10):
+        batch = [make_face(number) for number in range(start, start + 10)]
+        lossy_proxy.lose_reply_to(b"XADD")
+        with pytest.raises(SinkError):
+            sink.send(batch)
+        sink.send(batch)
+    sink.tend()
+    assert redis_server.event_ids() == [make_face(number).event_id for number in range(20)]
+    given = {word for word in line if word.startswith("+")}
+    assert given == {*LEAST, "+xtrim", "+time"}
+    for missing in sorted(given - {"+ping"}):
+        assert missing in str(refusal(as_user(connect, redis_server, *(given - {missing}), f"~{KEY}", max_age_s=60)))
 
 
 @pytest.mark.parametrize("missing", ["+xadd", "+xrange", "+xrevrange", "+xtrim", "+time"])

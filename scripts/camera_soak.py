@@ -36,8 +36,8 @@ READ_TIMEOUT_S = 1.0
 SAMPLE_S = 0.25
 
 RSS_GROWTH_BYTES = 16_000_000
-"""Decoders come and go in other places of the heap each time: 1, 3 and 4 MB in runs of 40 to 60 s with 64 cameras. Where
-lost streams kept their decoders until the collector came by, it was 21 MB."""
+"""Decoders come and go in other places of the heap each time: 1, 3 and 4 MB in runs of 40 to 60 s with 64 cameras.
+Where lost streams kept their decoders until the collector came by, it was 21 MB."""
 
 PARTING_S = 30.0
 

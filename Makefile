@@ -14,7 +14,7 @@ lint: setup     ## ruff, mypy, import-linter
 	@scripts/lint.sh
 
 bench: setup    ## measure this machine
-	@.venv/bin/python benchmarks/methods.py
+	@.venv/bin/gate bench --json bench.json
 
 dashboards: setup ## dashboards/grafana from their generator; fails where what is committed differs
 	@.venv/bin/python -m dashboards.generator

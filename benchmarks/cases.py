@@ -21,6 +21,8 @@ from gate.quality.diffiqa import seeded_noise as diffusion_noise
 from gate.quality.faceqan import FaceQAN
 from gate.quality.faceqan import seeded_noise as adversarial_noise
 from gate.quality.grafiqs import PHIS, Grafiqs
+from gate.quality.precision import OPTION
+from gate.quality.registry import method_info
 from gate.quality.regressor import Regressor
 from gate.quality.serfiq import Serfiq
 from gate.types import FloatArray, Image
@@ -38,6 +40,9 @@ class Settings:
 
     device: str = "cpu"
     max_batch: int = 32
+    precision: str = "float32"
+    """Of ours; the literal procedures compute in float32."""
+
     passes: int = 100
     examples: int = 10
     iterations: int = 5
@@ -120,6 +125,7 @@ _REGRESSORS: dict[str, tuple[str, Callable[[], nn.Module]]] = {
     "ediffiqa-m": ("iresnet50 (filled)", lambda: Ediffiqa(iresnet50())),
     "ediffiqa-l": ("iresnet100 (filled)", lambda: Ediffiqa(iresnet100())),
     "diffiqa-r": ("iresnet100 (filled)", lambda: DiffiqaR(iresnet100())),
+    "diffiqa-r-18": ("iresnet18 (filled)", lambda: DiffiqaR(iresnet18())),
     "crfiqa-s": ("iresnet50 (filled)", lambda: Crfiqa((3, 4, 14, 3))),
     "crfiqa-l": ("iresnet100 (filled)", lambda: Crfiqa((3, 13, 30, 3))),
 }
@@ -159,8 +165,15 @@ def build(name: str, settings: Settings) -> Case:
     raise QualityError(f"unknown case {name!r}; there are {', '.join(NAMES)}")
 
 
+def can(name: str, precision: str) -> bool:
+    """Whether a case's method computes in that precision."""
+    info = method_info(name.removesuffix("-all").removesuffix("-18"))
+    return precision == "float32" or (OPTION in info.options and (info.name, precision) != ("grafiqs", "float16"))
+
+
 def _common(settings: Settings) -> dict[str, Any]:
-    return {"device": settings.device, "max_batch": settings.max_batch}
+    common: dict[str, Any] = {"device": settings.device, "max_batch": settings.max_batch}
+    return common if settings.precision == "float32" else {**common, OPTION: settings.precision}
 
 
 def _case(name: str, settings: Settings, shown: str, method: Any, procedure: literal.Literal) -> Case:

@@ -2,16 +2,16 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from benchmarks.cases import Case, Settings, build
-from benchmarks.measure import Comparison, Spread, Work, compare, machine
+from benchmarks.cases import Case, Settings, build, can
+from benchmarks.measure import Comparison, Work, compare
 from benchmarks.networks import crops
+from gate.bench.measure import Spread, machine
 from gate.quality.device import resolve_device
 from gate.types import FloatArray, Image
 
@@ -29,7 +29,9 @@ class Plan:
     batches: Sequence[int]
     repeats: int
     threads: int
-    precision: str = "float32"
+    precisions: Sequence[str] = ("float32",)
+    """Of ours, one after another; methods that cannot are left out of the others than float32."""
+
     crops: Path | None = None
     literal_crops: int = 8
     unet_dim: int = 32
@@ -43,6 +45,9 @@ class Row:
     method: str
     network: str
     batch: int
+    precision: str
+    """Of ours."""
+
     difference: float
     """Largest relative difference of the raw numbers from the literal's."""
 
@@ -53,7 +58,7 @@ def run(plan: Plan, *, json_file: Path | None = None) -> int:
     """Measure and print; 1 when numbers disagree."""
     torch.set_num_threads(plan.threads)
     device = resolve_device(plan.device)
-    facts = {**machine(device), "precision": plan.precision, "repeats": plan.repeats}
+    facts = {**machine(device), "repeats": plan.repeats}
     print(", ".join(f"{name} {value}" for name, value in facts.items()))
     print(
         "milliseconds a crop, median (quartiles) of paired runs; baseline: the literal procedure, one crop at a time\n"
@@ -67,8 +72,7 @@ def run(plan: Plan, *, json_file: Path | None = None) -> int:
     if json_file is not None:
         document = {"machine": facts, "rows": [asdict(row) for row in rows]}
         json_file.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    strict = plan.precision == "float32"
-    wrong = sorted({row.method for row in rows if strict and not row.difference <= AGREEMENT})
+    wrong = sorted({row.method for row in rows if row.precision == "float32" and not row.difference <= AGREEMENT})
     if wrong:
         print(f"\ndisagree with the literal procedure by more than {AGREEMENT}: {', '.join(wrong)}")
     return 1 if wrong else 0
@@ -76,26 +80,28 @@ def run(plan: Plan, *, json_file: Path | None = None) -> int:
 
 def rows_of(plan: Plan, device: str) -> Iterator[Row]:
     """The lines as they are measured."""
-    settings = _settings(plan, device)
     pictures = crops(max(plan.batches), plan.crops)
     for name in plan.methods:
-        case = build(name, settings)
-        for batch in plan.batches:
-            yield _measured(case, pictures[:batch], plan, device)
+        for precision in plan.precisions:
+            if not can(name, precision):
+                continue
+            case = build(name, _settings(plan, device, precision))
+            for batch in plan.batches:
+                yield _measured(case, pictures[:batch], precision, plan, device)
 
 
-def _settings(plan: Plan, device: str) -> Settings:
+def _settings(plan: Plan, device: str, precision: str) -> Settings:
     largest = max(32, *plan.batches) if device.startswith("cuda") else 32
     few = {"passes": 10, "examples": 2, "iterations": 2, "repeats": 1} if plan.quick else {}
-    return Settings(plan.network, device=device, max_batch=largest, unet_dim=8 if plan.quick else plan.unet_dim, **few)
+    dim = 8 if plan.quick else plan.unet_dim
+    return Settings(plan.network, device=device, max_batch=largest, precision=precision, unet_dim=dim, **few)
 
 
-def _measured(case: Case, pictures: Image, plan: Plan, device: str) -> Row:
+def _measured(case: Case, pictures: Image, precision: str, plan: Plan, device: str) -> Row:
     few = pictures[: plan.literal_crops]
 
     def ours() -> FloatArray:
-        with _precision(plan.precision, device):
-            return case.ours(pictures, [0] * len(pictures))
+        return case.ours(pictures, [0] * len(pictures))
 
     def literal() -> FloatArray:
         return case.literal(few, [0] * len(few))
@@ -104,20 +110,14 @@ def _measured(case: Case, pictures: Image, plan: Plan, device: str) -> Row:
     difference = float(np.max(np.abs(got - wanted) / np.maximum(np.abs(wanted), 1e-6)))
     works = Work(ours, len(pictures)), Work(literal, len(few))
     times = compare(*works, repeats=plan.repeats, device=device)
-    return Row(case.name, case.network, len(pictures), difference, times)
-
-
-def _precision(name: str, device: str) -> AbstractContextManager[object]:
-    if name == "float32":
-        return nullcontext()
-    dtype = torch.bfloat16 if name == "bfloat16" else torch.float16
-    return torch.autocast(torch.device(device).type, dtype)
+    return Row(case.name, case.network, len(pictures), precision, difference, times)
 
 
 HEADINGS = (
     "method",
     "network",
     "batch",
+    "precision",
     "ours",
     "literal",
     "faster",
@@ -132,7 +132,7 @@ def _cells(row: Row) -> list[str]:
     times = row.times
     cells: list[Spread] = [times.ours.wall_ms, times.literal.wall_ms, times.wall_speedup]
     cells += [times.ours.cpu_ms, times.literal.cpu_ms, times.cpu_speedup]
-    return [row.method, row.network, str(row.batch), *map(str, cells), f"{row.difference:.0e}"]
+    return [row.method, row.network, str(row.batch), row.precision, *map(str, cells), f"{row.difference:.0e}"]
 
 
 def _line(cells: Iterator[str] | Sequence[str]) -> str:

@@ -1,14 +1,12 @@
 """Paired timing: the machine may be busy or change its clock, so both sides of a pair run right after each other."""
 
-import os
-import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-import numpy as np
 import torch
+
+from gate.bench.measure import Spread, Timing
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,39 +17,6 @@ class Work:
 
     crops: int
     """How many crops a run scores."""
-
-
-@dataclass(frozen=True, slots=True)
-class Spread:
-    """Median and quartiles."""
-
-    low: float
-    """First quartile."""
-
-    median: float
-
-    high: float
-    """Third quartile."""
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> "Spread":
-        """The quartiles of at least one value."""
-        low, median, high = np.percentile(np.asarray(values, dtype=np.float64), [25, 50, 75])
-        return cls(float(low), float(median), float(high))
-
-    def __str__(self) -> str:
-        digits = 2 if self.median < 10 else 1 if self.median < 100 else 0
-        return f"{self.median:.{digits}f} ({self.low:.{digits}f}-{self.high:.{digits}f})"
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """One side of the pairs, milliseconds a crop."""
-
-    wall_ms: Spread
-
-    cpu_ms: Spread
-    """Processor time of all threads: it hardly notices what else the machine does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,26 +69,3 @@ def _run(work: Work, device: str) -> _Run:
 
 def _timing(runs: Sequence[_Run]) -> Timing:
     return Timing(Spread.of([run.wall_ms for run in runs]), Spread.of([run.cpu_ms for run in runs]))
-
-
-def machine(device: str) -> dict[str, str | int]:
-    """What the numbers were measured on."""
-    facts: dict[str, str | int] = {
-        "processor": _processor(),
-        "cores": os.cpu_count() or 0,
-        "threads": torch.get_num_threads(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "load": f"{os.getloadavg()[0]:.1f}",
-    }
-    if device.startswith("cuda"):
-        facts["gpu"] = torch.cuda.get_device_name(device)
-    return facts
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())

@@ -2,13 +2,17 @@
 
 python benchmarks/methods.py                                        what a CPU gets through in a few minutes
 python benchmarks/methods.py --methods grafiqs serfiq --batch 32
-python benchmarks/methods.py --filled --device cuda --methods all   needs torch and numpy only
+python benchmarks/methods.py --methods diffiqa-r-18 --precision float32 bfloat16
+
+benchmarks/gpu_methods.py is for a GPU.
 """
 
 import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+PRECISIONS = ("float32", "bfloat16", "float16")
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -31,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         batches=tuple(options.batch or ((1, 8, 32, 128, 512) if on_gpu else (1, 8, 32))),
         repeats=options.repeats,
         threads=options.threads,
-        precision=options.precision,
+        precisions=tuple(options.precision),
         crops=options.crops,
         literal_crops=options.literal_crops,
         unet_dim=options.unet_dim or (128 if on_gpu else 32),
@@ -59,7 +63,7 @@ def _parser(names: Sequence[str]) -> argparse.ArgumentParser:
     parser.add_argument("--batch", nargs="+", type=_count, metavar="N", help="batch sizes")
     parser.add_argument("--repeats", type=_count, default=7, help="pairs of runs")
     parser.add_argument("--threads", type=_count, default=2, help="CPU threads of torch")
-    parser.add_argument("--precision", choices=("float32", "bfloat16", "float16"), default="float32", help="of ours")
+    parser.add_argument("--precision", nargs="+", choices=PRECISIONS, default=["float32"], help="of ours")
     parser.add_argument("--crops", type=Path, metavar="FILE", help=".npy of (N, 112, 112, 3) uint8; default is made up")
     parser.add_argument("--literal-crops", type=_count, default=8, help="most crops in a literal run")
     parser.add_argument("--unet-dim", type=_count, help="width of DifFIQA's U-Net; 32 on a CPU, 128 on a GPU")

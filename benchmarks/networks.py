@@ -8,10 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from gate.quality.backbone import Backbone, InputContract
-from gate.quality.loading import CONTRACTS, architecture, load_backbone
+from gate.quality.loading import ARCHITECTURES, CONTRACTS, architecture, load_backbone
 from gate.types import CROP_SIDE_PX, Image
-
-ARCHITECTURES = ("mobilefacenet", "iresnet18", "iresnet34", "iresnet50", "iresnet100")
 
 
 def network(spec: str, device: str) -> Backbone:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import structlog
@@ -42,6 +42,7 @@ from gate.publish.waiting import DropReason
 from gate.quality import load_method
 from gate.quality.calibration import CalibrationTable
 from gate.quality.device import resolve_device
+from gate.quality.precision import OPTION as PRECISION
 from gate.reasons import FallbackCause
 from gate.thresholds import Thresholds
 from gate.types import CROP_SIDE_PX, FloatArray, Image
@@ -179,7 +180,7 @@ def load_scorer(config: GateConfig, clock: Clock, report: "FallbackReport") -> "
     asked = section.second_opinion
     bars = quality_bars(config)
     scorer = FallbackMethod(
-        [Rung(entry.method, load, device=device, clock=clock) for entry, load in _loaders(config)],
+        [Rung(entry.method, load, device=device, clock=clock) for entry, load in _loaders(config, device)],
         clock=clock,
         report=report,
         second_opinion=None if asked is None else SecondOpinion(bars, asked.within, asked.budget_ms_per_s),
@@ -204,7 +205,7 @@ def quality_bars(config: GateConfig) -> tuple[float, ...]:
     return tuple(sorted({bar for rule in rules for bar in (rule.quality_bar, rule.keep_quality) if bar is not None}))
 
 
-def _loaders(config: GateConfig) -> "Iterator[tuple[FallbackConfig, Load]]":
+def _loaders(config: GateConfig, device: str) -> "Iterator[tuple[FallbackConfig, Load]]":
     """Each method of the chain, and how it is loaded."""
     section = config.quality
     own = None if section.calibration is None else CalibrationTable.load(section.calibration)
@@ -212,7 +213,7 @@ def _loaders(config: GateConfig) -> "Iterator[tuple[FallbackConfig, Load]]":
     for place, entry in enumerate(section.chain):
         wanted = place == 0 or not section.has_default_fallback
         fetching = config.weights.download and wanted
-        yield entry, _Loader(config, entry, own if place == 0 else spare, fetching=fetching)
+        yield entry, _Loader(config, entry, own if place == 0 else spare, device, fetching=fetching)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +223,9 @@ class _Loader:
     config: GateConfig
     entry: FallbackConfig
     calibration: CalibrationTable | None
+    device: str
+    """Where it should run; another one stands in for it."""
+
     fetching: bool
     """Whether its weights may be fetched at all."""
 
@@ -234,8 +238,13 @@ class _Loader:
             max_batch=self.config.quality.max_batch,
             calibration=self.calibration,
             zoo=Zoo(self.config.weights.folder, fetching=fetch and self.fetching),
-            **self.entry.options,
+            **self._options(device),
         )
+
+    def _options(self, device: str) -> dict[str, Any]:
+        """A number format that was chosen for a GPU is not asked of the CPU that takes over when it fails."""
+        stands_in = device != self.device
+        return {name: value for name, value in self.entry.options.items() if not (stands_in and name == PRECISION)}
 
 
 COMPARING_BACKBONE = "facexzoo-mobilefacenet"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from gate import __version__
 from gate.commands import (
+    bench,
     calibrate,
     check,
     config,
@@ -45,7 +46,10 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"gate {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (run, demo, check, tail, events, score, evaluate, calibrate, tune, distill, methods, models, config):
+    for command in (
+        *(run, demo, check, tail, events, score, evaluate, calibrate),
+        *(tune, distill, bench, methods, models, config),
+    ):
         command.add_arguments(commands)
     return parser
 

@@ -129,6 +129,11 @@ class DecideKeys(Section):
     duplicate_group: str = "all"
     """Cameras of one group look for each other's duplicates."""
 
+    max_scores_per_s: float | None = Field(default=20.0, gt=0, le=10_000)
+    """Most faces of a camera that are scored in a second, on average: those that could change what is published, most
+    urgent first. The others count as `unscored`. Each visit without an accepted face has its most promising one scored
+    before it ends, whatever this says. null scores every face that passes the other bars."""
+
     max_frame_age_s: float = Field(default=2.0, gt=0, le=60)
     """Faces of frames older than this when their turn comes are rejected as `stale`. Not for `pace: fast` files."""
 

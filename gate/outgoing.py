@@ -27,6 +27,7 @@ def to_event(publication: Publication, jpeg_quality: int = 95) -> Event:
         accepted=visit.accepted,
         published=visit.published,
         reasons_counts=visit.rejected,
+        unscored=visit.unscored,
         best_quality=visit.best_quality,
     )
 

@@ -1,7 +1,8 @@
 """The engine: newest frames in, verdicts and publications out. One thread, one direction.
 
-Every camera gives its newest frame, each frame is detected, tracked and measured, the faces that cheap bars let
-through are scored together in one batch, and every face gets a verdict. Nothing here waits for Redis or a camera.
+Every camera gives its newest frame, each frame is detected, tracked and measured, those of the faces that cheap bars
+let through that could change what is published are scored together in one batch, and every face gets a verdict or is
+counted as unscored. Nothing here waits for Redis or a camera.
 """
 
 import math
@@ -18,10 +19,19 @@ from gate.config import DecideConfig, ZonesConfig
 from gate.decide.bars import cheap_reasons, quality_reasons
 from gate.decide.duplicates import DuplicateBook
 from gate.decide.visits import Publication, VisitEnd
+from gate.decide.worth import Choice
 from gate.faces.align import align
 from gate.faces.detector import Detector
 from gate.faces.tracker import TrackUpdate
-from gate.pipeline_parts import CameraState, FrameBoard, PipelineReport, Scorer, Watcher, circumstances_of
+from gate.pipeline_parts import (
+    CameraState,
+    FrameBoard,
+    PipelineReport,
+    Scorer,
+    Watcher,
+    circumstances_of,
+    cut_context,
+)
 from gate.quality.signals import measure
 from gate.reasons import Reason
 from gate.shedding import Shedding
@@ -147,7 +157,7 @@ class Pipeline:
             self.broken_in_a_row = 0
             seen.append(frame)
         try:
-            judged = [self._decide(candidate) for candidate in self._score(candidates)]
+            judged = self._judge(candidates, seen, ended)
             if self._watcher is not None:
                 _show(self._watcher, seen, judged)
             for frame, track in ended:
@@ -166,7 +176,10 @@ class Pipeline:
         state = self._cameras[camera]
         state.tracker.flush()
         state.approach.end_all()
-        self._emit(state.visits.end_all())
+        try:
+            self._rule(self._settled(state, state.scores.tracks()))
+        finally:
+            self._emit(state.visits.end_all())
 
     def add_camera(self, camera: str, state: CameraState) -> None:
         """Know a camera from now on. Between two steps, as every change of the cameras."""
@@ -246,29 +259,61 @@ class Pipeline:
         )
         return _Candidate(face, tuple(reason.value for reason in reasons))
 
-    def _score(self, candidates: Iterable[_Candidate]) -> list[_Candidate]:
-        """Score what no cheap bar rejected, together."""
-        todo = list(candidates)
-        worth = [i for i, candidate in enumerate(todo) if not candidate.reasons]
-        if not worth:
-            return todo
+    def _judge(
+        self, candidates: Iterable[_Candidate], seen: Iterable[Frame], ended: Iterable[tuple[Frame, int]]
+    ) -> list[JudgedFace]:
+        """Give the hopeless faces their verdict, and those whose turn has come a score and theirs."""
+        choices, judged = [], []
+        for candidate in candidates:
+            if candidate.reasons:
+                judged.append(self._decide(candidate))
+            else:
+                choices.append(self._offer(candidate.face))
+        with self._timed("decide"):
+            choices += [self._settled(self._cameras[frame.camera], [track]) for frame, track in ended]
+            for frame in seen:
+                state = self._cameras[frame.camera]
+                choices.append(state.scores.choose(state.visits.standing, state.now_s, state.visits.due(state.now_s)))
+        return judged + self._rule(Choice.of(choices))
+
+    def _offer(self, face: ScoredFace) -> Choice:
+        """Put a face forward; what it takes the place of is left out."""
+        state, track = self._cameras[face.sighting.camera], face.tracked.track
+        state.visits.meet(face, state.now_s)
+        return Choice(leave_out=state.scores.offer(face, state.visits.standing(track), state.now_s))
+
+    def _settled(self, state: CameraState, tracks: Iterable[int]) -> Choice:
+        """What becomes of the faces that wait when their tracks end."""
+        return Choice.of([state.scores.settle(track, state.visits.standing(track), state.now_s) for track in tracks])
+
+    def _rule(self, choice: Choice) -> list[JudgedFace]:
+        """Count what is left out, and give the others a score and a verdict."""
+        for face in choice.leave_out:
+            self._cameras[face.sighting.camera].visits.leave_out(face.tracked.track)
+            self._report.unscored(face.sighting.camera)
+        return [self._decide(candidate) for candidate in self._score(choice.score)]
+
+    def _score(self, faces: Sequence[ScoredFace]) -> list[_Candidate]:
+        """Score faces together."""
+        if not faces:
+            return []
         with self._timed("score"):
-            ratings = self._ratings(np.stack([todo[i].face.crop for i in worth]))
-        self._report.batch(len(worth))
-        for i, rating in zip(worth, ratings, strict=True):
-            finite = math.isfinite(rating.quality) and math.isfinite(rating.raw)
-            if not finite and not self.failures_in_a_row:
-                log.warning("score_not_finite", camera=todo[i].face.sighting.camera, method=rating.method)
-            face = replace(
-                todo[i].face,
-                quality=rating.quality if finite else None,
-                raw=rating.raw if finite else None,
-                method=rating.method,
-                model=rating.model,
-            )
-            reasons = self._quality_reasons(face)
-            todo[i] = _Candidate(face, tuple(reason.value for reason in reasons))
-        return todo
+            ratings = self._ratings(np.stack([face.crop for face in faces]))
+        self._report.batch(len(faces))
+        return [self._rated(face, rating) for face, rating in zip(faces, ratings, strict=True)]
+
+    def _rated(self, face: ScoredFace, rating: Rating) -> _Candidate:
+        finite = math.isfinite(rating.quality) and math.isfinite(rating.raw)
+        if not finite and not self.failures_in_a_row:
+            log.warning("score_not_finite", camera=face.sighting.camera, method=rating.method)
+        rated = replace(
+            face,
+            quality=rating.quality if finite else None,
+            raw=rating.raw if finite else None,
+            method=rating.method,
+            model=rating.model,
+        )
+        return _Candidate(rated, tuple(reason.value for reason in self._quality_reasons(rated)))
 
     def _quality_reasons(self, face: ScoredFace) -> list[Reason]:
         state = self._cameras[face.sighting.camera]
@@ -306,6 +351,7 @@ class Pipeline:
             reason=verdict.reasons[0] if verdict.reasons else "",
             quality=face.quality,
             method=face.method,
+            sample=bool(face.method) and state.scores.scored(face, state.now_s),
         )
         with self._timed("decide"):
             publications = state.visits.see(face, verdict, state.now_s)
@@ -362,15 +408,7 @@ class Pipeline:
                 self.end_camera(camera)
 
     def _context(self, frame: Frame, tracked: TrackedFace) -> Image | None:
-        if self._context_margin is None:
-            return None
-        x, y, w, h = tracked.face.box_xywh.tolist()
-        dx, dy = w * self._context_margin, h * self._context_margin
-        left, top = max(0, math.floor(x - dx)), max(0, math.floor(y - dy))
-        right, bottom = math.ceil(x + w + dx), math.ceil(y + h + dy)
-        cut = frame.image[top:bottom, left:right]
-        # A copy, lest the best shot of a long visit keeps the whole frame.
-        return cut.copy() if cut.size else None
+        return None if self._context_margin is None else cut_context(frame, tracked, self._context_margin)
 
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:

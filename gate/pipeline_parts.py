@@ -9,6 +9,7 @@ from gate.config import DecideConfig, ZonesConfig
 from gate.decide.bars import Circumstances
 from gate.decide.duplicates import DuplicateBook
 from gate.decide.visits import VisitBook
+from gate.decide.worth import ScoreBook
 from gate.decide.zones import Approach, in_zone
 from gate.faces.change import PictureChange
 from gate.faces.geometry import outside_share
@@ -73,8 +74,17 @@ class PipelineReport(Protocol):
         """A batch was scored, or the method failed."""
         ...
 
-    def face(self, camera: str, *, accepted: bool, reason: str, quality: float | None, method: str) -> None:
-        """A face got its verdict; `reason` is the decisive one, empty when accepted."""
+    def face(
+        self, camera: str, *, accepted: bool, reason: str, quality: float | None, method: str, sample: bool
+    ) -> None:
+        """A face got its verdict; `reason` is the decisive one, empty when accepted.
+
+        `sample` tells that its quality stands for what the camera sees; others were scored for being promising.
+        """
+        ...
+
+    def unscored(self, camera: str) -> None:
+        """A face was left out: a score of it could not have changed what is published."""
         ...
 
     def visit(self, camera: str, result: str, *, best_quality: float | None) -> None:
@@ -86,7 +96,7 @@ class Watcher(Protocol):
     """Who shows people what the cameras see. Called in the engine's thread: it may keep what it is given, no more."""
 
     def looked(self, frame: Frame, faces: Sequence[JudgedFace]) -> None:
-        """A frame was looked at, with these faces in it."""
+        """A frame was looked at, and these faces were judged; those that waited for a score are of earlier frames."""
         ...
 
 
@@ -106,6 +116,9 @@ class CameraState:
     """Where in its picture faces count."""
 
     approach: Approach = field(init=False)
+
+    scores: ScoreBook = field(init=False)
+    """Which of its faces are scored."""
 
     change: PictureChange = field(default_factory=PictureChange)
 
@@ -129,6 +142,7 @@ class CameraState:
 
     def __post_init__(self) -> None:
         self.approach = Approach(self.rules.direction_window_s)
+        self.scores = ScoreBook(self.rules.max_scores_per_s)
 
     def change_rules(self, rules: DecideConfig, zones: ZonesConfig, duplicates: DuplicateBook | None) -> None:
         """From now on judge by other rules; open visits and tracks go on."""
@@ -136,6 +150,7 @@ class CameraState:
             self.approach = Approach(rules.direction_window_s)
         self.rules, self.zones, self.duplicates = rules, zones, duplicates
         self.visits.change_rules(rules)
+        self.scores.change_budget(rules.max_scores_per_s)
 
 
 def circumstances_of(
@@ -165,3 +180,13 @@ def circumstances_of(
         in_zone=in_zone(zones, tracked.face, sighting.width_px, sighting.height_px),
         receding=approach is not None and approach.receding(tracked.track),
     )
+
+
+def cut_context(frame: Frame, tracked: TrackedFace, margin: float) -> Image | None:
+    """The face with a margin (share of its box's sides) from the full frame; None where nothing of it is inside."""
+    x, y, w, h = tracked.face.box_xywh.tolist()
+    left, top = max(0, math.floor(x - w * margin)), max(0, math.floor(y - h * margin))
+    right, bottom = math.ceil(x + w + w * margin), math.ceil(y + h + h * margin)
+    cut = frame.image[top:bottom, left:right]
+    # A copy, lest the best shot of a long visit keeps the whole frame.
+    return cut.copy() if cut.size else None

@@ -278,3 +278,6 @@ class Visit:
 
     rejected: dict[str, int] = field(default_factory=dict)
     """Decisive reason → how many faces it rejected."""
+
+    unscored: int = 0
+    """How many faces passed every cheap bar and were not scored, because they could not change what is published."""

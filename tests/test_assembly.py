@@ -13,6 +13,7 @@ from gate.assembly import (
     check_cameras,
     describe_cameras,
     load_detector,
+    load_scorer,
     rhythm_of,
 )
 from gate.clock import SystemClock
@@ -22,6 +23,7 @@ from gate.errors import ConfigError, WeightsError
 from gate.publish.embedded import EmbeddedRedis
 from gate.types import Image
 from tests.conftest import FakeClock
+from tests.quality.scripted import Scripted, Told
 
 
 def config_of(**sections: Any) -> GateConfig:
@@ -113,6 +115,26 @@ def test_only_addresses_that_can_never_be_opened_are_refused(tmp_path: Path) -> 
     check_cameras(config_of(cameras=[{"name": "door", "url": str(tmp_path / "missing.mp4")}]), SystemClock())
     with pytest.raises(ConfigError, match="'door': the url is of no known kind"):
         check_cameras(config_of(cameras=[{"name": "door", "url": "rtmp://door.lan/"}]), SystemClock())
+
+
+def test_a_number_format_chosen_for_a_gpu_is_not_asked_of_the_cpu_that_stands_in(
+    monkeypatch: pytest.MonkeyPatch, fake_clock: FakeClock
+) -> None:
+    asked: list[tuple[str, dict[str, Any]]] = []
+
+    def load(name: str, *, device: str, **given: Any) -> Scripted:
+        asked.append((device, {key: given[key] for key in ("passes", "precision") if key in given}))
+        if device != "cpu":
+            raise RuntimeError("CUDA error: out of order")
+        return Scripted(name, device)
+
+    monkeypatch.setattr(gate.assembly, "load_method", load)
+    monkeypatch.setattr(gate.assembly, "resolve_device", lambda _wish: "cuda:0")
+    options = {"passes": 50, "precision": "float16"}
+    config = config_of(quality={"method": "serfiq", "device": "cuda:0", "options": options, "fallback": []})
+    scorer = load_scorer(config, fake_clock, Told())
+    assert scorer.device == "cpu"
+    assert asked == [("cuda:0", options), ("cpu", {"passes": 50})]
 
 
 def test_the_status_says_where_and_how_large_faces_count(fake_clock: FakeClock) -> None:

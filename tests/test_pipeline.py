@@ -75,6 +75,7 @@ class Counts:
     stages: Counter[str] = field(default_factory=Counter)
     batches: list[int] = field(default_factory=list)
     working: bool = True
+    samples: int = 0
     beats: int = 0
 
     def alive(self) -> None:
@@ -95,25 +96,36 @@ class Counts:
     def scored(self, *, ok: bool) -> None:
         self.working = ok
 
-    def face(self, camera: str, *, accepted: bool, reason: str, quality: float | None, method: str) -> None:
+    def face(
+        self, camera: str, *, accepted: bool, reason: str, quality: float | None, method: str, sample: bool
+    ) -> None:
         assert accepted == (not reason)
         self.reasons[reason or "accepted"] += 1
+        self.samples += sample
+
+    def unscored(self, camera: str) -> None:
+        self.reasons["unscored"] += 1
 
     def visit(self, camera: str, result: str, *, best_quality: float | None) -> None:
         self.visits[result] += 1
 
 
 class Gate:
-    """A pipeline with its script, its counts and what it published."""
+    """A pipeline with its script, its counts and what it published. Scores every face unless a budget is given."""
 
     def __init__(
-        self, clock: FakeClock, *cameras: str, lossless: bool = False, rules: DecideConfig | None = None
+        self,
+        clock: FakeClock,
+        *cameras: str,
+        lossless: bool = False,
+        rules: DecideConfig | None = None,
+        max_scores_per_s: float | None = None,
     ) -> None:
         numbers = iter(range(10**6))
         self.script = Script(clock)
         self.counts = Counts()
         self.published: list[Publication] = []
-        rules = rules or DecideConfig()
+        rules = (rules or DecideConfig()).model_copy(update={"max_scores_per_s": max_scores_per_s})
         states = {
             name: CameraState(
                 Tracker(), VisitBook(name, rules, lambda: f"{next(numbers)}"), lossless=lossless, rules=rules

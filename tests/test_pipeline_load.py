@@ -63,7 +63,9 @@ class Site(Counts):
     def processed(self, camera: str, age_s: float) -> None:
         self.seen[camera] += 1
 
-    def face(self, camera: str, *, accepted: bool, reason: str, quality: float | None, method: str) -> None:
+    def face(
+        self, camera: str, *, accepted: bool, reason: str, quality: float | None, method: str, sample: bool
+    ) -> None:
         self.stale[camera] += reason == "stale"
 
     def shedding(self, what: Shed, *, on: bool, lost_share: float) -> None:

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -99,15 +101,16 @@ def test_other_rules_hold_from_the_next_frame_on_and_the_visit_goes_on(fake_cloc
         gate.step()
         fake_clock.advance(0.1)
 
+    every: dict[str, Any] = {"max_scores_per_s": None}
     look()
     state = gate.pipeline._cameras["door"]
     approach = state.approach
-    gate.pipeline.change_camera("door", DecideConfig(min_quality=100), ZonesConfig(), None)
+    gate.pipeline.change_camera("door", DecideConfig(min_quality=100, **every), ZonesConfig(), None)
     assert state.approach is approach
     look()
-    gate.pipeline.change_camera("door", DecideConfig(), ZonesConfig(exclude=(LEFT_HALF,)), None)
+    gate.pipeline.change_camera("door", DecideConfig(**every), ZonesConfig(exclude=(LEFT_HALF,)), None)
     look()
-    gate.pipeline.change_camera("door", DecideConfig(direction_window_s=3), ZonesConfig(), None)
+    gate.pipeline.change_camera("door", DecideConfig(direction_window_s=3, **every), ZonesConfig(), None)
     assert state.approach is not approach
     look()
     assert gate.counts.reasons == {"accepted": 2, "low_quality": 1, "outside_zone": 1}

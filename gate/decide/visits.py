@@ -50,6 +50,18 @@ class VisitEnd:
 Publication: TypeAlias = FacePublication | VisitEnd
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a visit still waits for."""
+
+    to_beat: float = -math.inf
+    """Quality above which one more face changes what is published: minus infinity before a face has been accepted,
+    infinity when nothing more is published."""
+
+    wants_views: bool = False
+    """Whether faces of lower quality count too, where they show another side of the person."""
+
+
 @dataclass(slots=True)
 class _OpenVisit:
     visit: str
@@ -62,6 +74,7 @@ class _OpenVisit:
     accepted: int = 0
     published: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
+    unscored: int = 0
     best_quality: float | None = None
     shown: ScoredFace | None = None
     """The face that was published last."""
@@ -115,16 +128,46 @@ class VisitBook:
         visit = self._open.get(track)
         return visit is not None and visit.published > 0
 
+    def standing(self, track: int) -> Standing:
+        """What the visit of a track waits for; a track without one for its first face."""
+        visit, rules = self._open.get(track), self._rules
+        if visit is None or not visit.passed:
+            return Standing()
+        best = visit.shots.best
+        if visit.final or best is None:
+            return Standing(math.inf)
+        if rules.on_exit or (rules.deadline_s is not None and not visit.deadline_met):
+            return Standing(quality_of(best), wants_views=rules.on_exit and rules.shots > 1)
+        if rules.on_improve_by is not None and visit.shown is not None:
+            return Standing(quality_of(visit.shown) + rules.on_improve_by)
+        return Standing(math.inf)
+
+    def due(self, at_s: float) -> list[int]:
+        """The tracks for which `tick` will publish a face at this time, because their deadline has come."""
+        return [track for track, visit in self._open.items() if self._has_deadline(visit, at_s)]
+
+    def meet(self, face: ScoredFace, at_s: float) -> None:
+        """A face is there: its visit is open from now on, whenever its verdict comes."""
+        visit = self._entered(face, at_s)
+        if face.sighting.captured_ms >= visit.last_ms:
+            visit.last_ms = face.sighting.captured_ms
+            visit.box_xywh = face.tracked.face.box_xywh
+
+    def leave_out(self, track: int) -> None:
+        """A face of the track that was met gets no verdict: nobody scores it."""
+        visit = self._open[track]
+        visit.faces += 1
+        visit.unscored += 1
+
     def see(self, face: ScoredFace, verdict: Verdict, at_s: float | None = None) -> list[Publication]:
         """Enter one face with its verdict; returns what is to be published now.
 
         `at_s` is the camera's time; default is when the frame was decoded.
         """
         at_s = face.sighting.captured_s if at_s is None else at_s
-        visit = self._entered(face, at_s)
+        self.meet(face, at_s)
+        visit = self._open[face.tracked.track]
         visit.faces += 1
-        visit.last_ms = face.sighting.captured_ms
-        visit.box_xywh = face.tracked.face.box_xywh
         if face.quality is not None and (visit.best_quality is None or face.quality > visit.best_quality):
             visit.best_quality = face.quality
         if not verdict.accepted:
@@ -218,12 +261,16 @@ class VisitBook:
         )
 
     def _at_deadline(self, visit: _OpenVisit, at_s: float, triggered_s: float) -> list[Publication]:
-        due = self._rules.deadline_s is not None and at_s - visit.first_s >= self._rules.deadline_s
         best = visit.shots.best
-        if not due or visit.deadline_met or visit.final or best is None:
+        if best is None or not self._has_deadline(visit, at_s):
             return []
         visit.deadline_met = True
         return [] if best is visit.shown else [self._publish(visit, best, triggered_s, at_s, final=False)]
+
+    def _has_deadline(self, visit: _OpenVisit, at_s: float) -> bool:
+        """Whether its deadline is now and there is something to publish."""
+        due = self._rules.deadline_s is not None and at_s - visit.first_s >= self._rules.deadline_s
+        return due and not (visit.deadline_met or visit.final or visit.shots.best is None)
 
     def _closed(self, visit: _OpenVisit, triggered_s: float, at_s: float) -> list[Publication]:
         publications: list[Publication] = []
@@ -269,6 +316,7 @@ class VisitBook:
             published=visit.published,
             best_quality=visit.best_quality,
             rejected=dict(visit.rejected),
+            unscored=visit.unscored,
         )
 
 

@@ -11,16 +11,18 @@ class HalfLinear(nn.Module):
     """
 
     weight: Tensor
+    bias: nn.Parameter | None
 
     def __init__(self, layer: nn.Linear) -> None:
         """Take over a frozen `layer`; numbers that float16 does not hold are rounded."""
         super().__init__()
         self.register_buffer("weight", layer.weight.detach().to(torch.float16))
-        self.bias = layer.bias
+        self.register_parameter("bias", layer.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in) to (N, out), in the type of `x`."""
-        return nn.functional.linear(x, self.weight.to(x.dtype), self.bias)
+        bias = None if self.bias is None else self.bias.to(x.dtype)
+        return nn.functional.linear(x, self.weight.to(x.dtype), bias)
 
 
 def halve(net: nn.Module) -> None:

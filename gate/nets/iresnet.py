@@ -59,14 +59,14 @@ class IResNet(nn.Module):
 
     def trunk(self, x: Tensor) -> Tensor:
         """(N, 3, 112, 112) to the (N, 25088) features before dropout."""
-        x = self.prelu(self.bn1(self.conv1(x)))
+        x = self.prelu(self.bn1(self.conv1(x.to(self.conv1.weight.dtype))))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         result: Tensor = self.bn2(x).flatten(1)
         return result
 
     def head(self, features: Tensor) -> Tensor:
         """(N, 25088) features, dropped out or not, to (N, 512) embeddings."""
-        embeddings: Tensor = self.features(self.fc(features))
+        embeddings: Tensor = self.features(self.fc(features.to(self.features.weight.dtype)))
         return embeddings
 
     def stages(self) -> dict[str, nn.Module]:

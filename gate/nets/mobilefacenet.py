@@ -89,7 +89,7 @@ class MobileFaceNet(nn.Module):
 
     def trunk(self, x: Tensor) -> Tensor:
         """(N, 3, 112, 112) to the (N, 512) features before the last linear layer."""
-        x = self.conv_23(self.conv2_dw(self.conv1(x)))
+        x = self.conv_23(self.conv2_dw(self.conv1(x.to(self.conv1.conv.weight.dtype))))
         x = self.conv_34(self.conv_3(x))
         x = self.conv_45(self.conv_4(x))
         x = self.conv_6_sep(self.conv_5(x))
@@ -98,7 +98,7 @@ class MobileFaceNet(nn.Module):
 
     def head(self, features: Tensor) -> Tensor:
         """(N, 512) features to (N, 512) embeddings before the L2 normalisation."""
-        embeddings: Tensor = self.bn(self.linear(features))
+        embeddings: Tensor = self.bn(self.linear(features.to(self.bn.weight.dtype)))
         return embeddings
 
     def stages(self) -> dict[str, nn.Module]:

@@ -109,7 +109,8 @@ class Images:
             return
         with self._seen:
             if view.waiting and view.found is None:
-                view.found = (frame, faces)
+                own = [judged for judged in faces if judged.face.sighting.seq == frame.seq]
+                view.found = (frame, own)
                 self._seen.notify_all()
 
     def add_camera(self, camera: str) -> None:

@@ -159,6 +159,7 @@ class Metrics:
         for metric, value in series:
             self._touch(metric, name, value)
         self._touch("faces_total", name, "accepted", "")
+        self._touch("faces_total", name, "unscored", "")
         for reason in Reason:
             self._touch("faces_total", name, "rejected", reason.value)
         # No time stamp yet: 0 would say that the last frame came in 1970.
@@ -199,6 +200,10 @@ class Metrics:
             self._count("faces_total", camera, "accepted", "")
         else:
             self._count("faces_total", camera, "rejected", _REASONS.get(reason) or OTHER)
+
+    def unscored(self, camera: str) -> None:
+        """Count a face that nobody scored, for it could have changed nothing."""
+        self._count("faces_total", camera, "unscored", "")
 
     def quality(self, camera: str, method: str, quality: float) -> None:
         """Calibrated quality, 0..100, of a scored face."""

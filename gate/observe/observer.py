@@ -189,7 +189,16 @@ class PipelineReport:
         """A batch was scored, or the quality method failed."""
         self._to.health.set("method", ok=ok, reason="scoring fails")
 
-    def face(self, camera: str, *, accepted: bool, reason: Reason | str, quality: float | None, method: str) -> None:
+    def face(
+        self,
+        camera: str,
+        *,
+        accepted: bool,
+        reason: Reason | str,
+        quality: float | None,
+        method: str,
+        sample: bool = True,
+    ) -> None:
         """A face was judged.
 
         Args:
@@ -198,14 +207,21 @@ class PipelineReport:
             reason: the decisive reason, empty when accepted.
             quality: calibrated, 0..100; None when a cheap check rejected the face before scoring.
             method: the method that scored, empty when none did.
+            sample: whether its quality stands for what the camera sees: the drift is told of no other.
         """
         decisive = _decisive(reason)
         self._to.metrics.face(camera, accepted=accepted, reason=decisive)
         if quality is not None:
             self._to.metrics.quality(camera, method, quality)
-            self._to.drift.face(camera, method, quality)
+            if sample:
+                self._to.drift.face(camera, method, quality)
         self._to.tally.face(camera, accepted=accepted, reason=decisive, quality=quality)
         self._to.hour.face(camera, accepted=accepted, reason=decisive, quality=quality)
+
+    def unscored(self, camera: str) -> None:
+        """A face was left out: a score of it could not have changed what is published."""
+        self._to.metrics.unscored(camera)
+        self._to.tally.unscored(camera)
 
     def visit(self, camera: str, result: VisitResult | str, *, best_quality: float | None = None) -> None:
         """A visit ended: `published`, or `unusable` when no face of it was; None where no face was worth scoring."""

@@ -112,7 +112,8 @@ def design(quality_bars: Iterable[float] = (30.0,)) -> tuple[MetricSpec, ...]:
         _row(
             "faces_total",
             "counter",
-            "Faces judged; reason is the decisive one, empty when accepted.",
+            "Faces by verdict: accepted, rejected, or unscored where a score could change nothing; reason is the "
+            "decisive one of a rejection, else empty.",
             *("camera", "verdict", "reason"),
         ),
         _row(

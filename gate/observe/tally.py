@@ -26,6 +26,7 @@ class _Counts:
     latencies: Recent
     frames: Counter[str] = field(default_factory=Counter)
     accepted: int = 0
+    unscored: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     visits: Counter[str] = field(default_factory=Counter)
     events: Counter[str] = field(default_factory=Counter)
@@ -37,6 +38,7 @@ class _Counts:
             "faces": {
                 "accepted": self.accepted,
                 "rejected": self.reasons.total(),
+                "unscored": self.unscored,
                 "reasons": {name: count for name, count in sorted(self.reasons.items()) if count},
             },
             "visits": {result.value: self.visits[result.value] for result in VisitResult},
@@ -156,6 +158,12 @@ class Tally:
             camera = self._cameras.get(name)
             if camera is not None and quality is not None and math.isfinite(quality):
                 camera.best_now = max(quality, -math.inf if camera.best_now is None else camera.best_now)
+
+    def unscored(self, name: str) -> None:
+        """Count a face that nobody scored."""
+        with self._lock:
+            for counts in self._of(name):
+                counts.unscored += 1
 
     def visit(self, name: str, result: VisitResult | str) -> None:
         """Count a visit that ended; the best quality starts anew with the next face."""

@@ -86,6 +86,7 @@ FIELDS: Mapping[str, tuple[Field, ...]] = {
         Field("accepted", Integer(), "how many of them were accepted"),
         Field("published", Integer(), "how many were published; 0 means: somebody stood here, no usable face was seen"),
         Field("reasons_counts", NamedValues(Integer()), "decisive reason -> how many faces it rejected"),
+        Field("unscored", Integer(), "how many faces were not scored, for they could change nothing", "", True),
         Field("best_quality", _QUALITY, "highest quality seen; absent when no face was worth scoring", "0..100", True),
     ),
 }
@@ -141,6 +142,7 @@ class VisitEndEvent:
     accepted: int
     published: int
     reasons_counts: Mapping[str, int]
+    unscored: int | None = None
     best_quality: float | None = None
 
 

@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from gate.quality.graphs import Graphed
 from gate.quality.method import TorchMethod
+from gate.quality.precision import resolve_precision
 
 if TYPE_CHECKING:
     from gate.quality.backbone import Backbone
@@ -27,10 +29,15 @@ class _EmbeddingBaseline(TorchMethod):
         device: str = "cpu",
         max_batch: int = 32,
         calibration: "CalibrationTable | None" = None,
+        precision: str = "auto",
     ) -> None:
         super().__init__(name=name, model=backbone.model, device=device, max_batch=max_batch, calibration=calibration)
         self.bytes_per_crop = _INFERENCE_ACTIVATIONS * backbone.footprint.largest_bytes
-        self._backbone = backbone.folded
+        self._backbone = backbone.lean(resolve_precision(name, precision, device))
+        self._embed = Graphed(self._embedding, device)
+
+    def _embedding(self, inputs: Tensor) -> Tensor:
+        return self._backbone.embed(inputs)
 
 
 class EmbeddingNorm(_EmbeddingBaseline):
@@ -47,20 +54,23 @@ class EmbeddingNorm(_EmbeddingBaseline):
         device: str = "cpu",
         max_batch: int = 32,
         calibration: "CalibrationTable | None" = None,
+        precision: str = "auto",
         name: str = "embedding-norm",
     ) -> None:
-        super().__init__(backbone, name=name, device=device, max_batch=max_batch, calibration=calibration)
+        super().__init__(
+            backbone, name=name, device=device, max_batch=max_batch, calibration=calibration, precision=precision
+        )
 
     @torch.inference_mode()
     def _raw_batch(self, crops: Tensor, seeds: list[int]) -> Tensor:
         del seeds
-        inputs = self._backbone.inputs(crops)
-        if self._backbone.l2_normalised:
-            embeddings = self._backbone.project_unnormalised(self._backbone.features(inputs))
-        else:
-            embeddings = self._backbone.embed(inputs)
-        norms: Tensor = torch.linalg.vector_norm(embeddings, dim=1)
+        norms: Tensor = torch.linalg.vector_norm(self._embed(self._backbone.inputs(crops)), dim=1)
         return norms
+
+    def _embedding(self, inputs: Tensor) -> Tensor:
+        if self._backbone.l2_normalised:
+            return self._backbone.project_unnormalised(self._backbone.features(inputs))
+        return super()._embedding(inputs)
 
 
 class MirrorCosine(_EmbeddingBaseline):
@@ -81,7 +91,7 @@ class MirrorCosine(_EmbeddingBaseline):
     def _raw_batch(self, crops: Tensor, seeds: list[int]) -> Tensor:
         del seeds
         inputs = self._backbone.inputs(crops)
-        original, mirrored = self._backbone.embed(torch.cat([inputs, inputs.flip(3)])).chunk(2)
+        original, mirrored = self._embed(torch.cat([inputs, inputs.flip(3)])).chunk(2)
         return functional.cosine_similarity(original, mirrored, dim=1)
 
 

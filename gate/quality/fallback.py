@@ -253,9 +253,10 @@ class FallbackMethod:
         second = self._ask(adviser, images[asked], [seeds[i] for i in asked])
         took_s = self._clock.monotonic_s() - start_s
         budget.spend(took_s)
-        adviser.crop_s = took_s / len(asked)
         if isinstance(second, Exception):
+            # How long it took to fail is not the price of a crop.
             return
+        adviser.crop_s = took_s / len(asked)
         for i, answer in zip(asked, second, strict=True):
             if answer.finite:
                 answers[i] = answer

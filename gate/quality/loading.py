@@ -25,7 +25,7 @@ CONTRACTS = {
 """Input contracts of the published families."""
 
 
-_ARCHITECTURES = {
+ARCHITECTURES = {
     "iresnet18": "gate.nets.iresnet:iresnet18",
     "iresnet34": "gate.nets.iresnet:iresnet34",
     "iresnet50": "gate.nets.iresnet:iresnet50",
@@ -80,7 +80,7 @@ def load_backbone(
         path = Path(weights) if weights is not None else shelf.ensure(spec)
         return _from_state_dict(spec, _ZOO_NETWORKS[spec], path, contract, dropout_p=dropout_p, device=device)
     head, colon, rest = spec.partition(":")
-    if head in _ARCHITECTURES:
+    if head in ARCHITECTURES:
         file, _, query = rest.partition("?")
         path_text = str(weights) if weights is not None else file
         if not path_text:
@@ -91,14 +91,14 @@ def load_backbone(
         return _from_state_dict(head, head, Path(path_text), contract, dropout_p=dropout_p, device=device)
     if colon and rest.isidentifier():
         return _from_function(spec, head, rest, device)
-    raise QualityError(f"unknown backbone {spec!r}{nearest(spec, [*_ZOO_NETWORKS, *_ARCHITECTURES])}. {_HOW_TO_NAME}")
+    raise QualityError(f"unknown backbone {spec!r}{nearest(spec, [*_ZOO_NETWORKS, *ARCHITECTURES])}. {_HOW_TO_NAME}")
 
 
 def architecture(name: str) -> nn.Module:
     """A known architecture with fresh weights; raises `QualityError` for another name."""
-    if name not in _ARCHITECTURES:
-        raise QualityError(f"unknown architecture {name!r}{nearest(name, _ARCHITECTURES)}")
-    module, _, function = _ARCHITECTURES[name].partition(":")
+    if name not in ARCHITECTURES:
+        raise QualityError(f"unknown architecture {name!r}{nearest(name, ARCHITECTURES)}")
+    module, _, function = ARCHITECTURES[name].partition(":")
     net: nn.Module = getattr(importlib.import_module(module), function)()
     return net
 

@@ -16,9 +16,10 @@ from torch import Tensor, nn
 
 from gate.errors import DeviceError, QualityError, WeightsError
 from gate.quality.backbone import Backbone, InputContract
-from gate.quality.loading import architecture, fill, load_backbone, locate, zoo_contract
+from gate.quality.loading import ARCHITECTURES, architecture, fill, load_backbone, locate, zoo_contract
+from gate.quality.onnx_regressor import open_session
 from gate.quality.registry import Needs, methods
-from gate.quality.regressor import regressor_network
+from gate.quality.regressor import REGRESSORS, regressor_network
 
 if TYPE_CHECKING:
     from gate.weights.zoo import Zoo
@@ -30,8 +31,6 @@ LARGEST_DIFFERENCE = 1e-3
 INPUT = "crops"
 
 _TEST_BATCHES = (1, 3)
-_REGRESSORS = ("ediffiqa-t", "ediffiqa-s", "ediffiqa-m", "ediffiqa-l", "diffiqa-r", "crfiqa-s", "crfiqa-l")
-_BACKBONES = ("mobilefacenet", "iresnet18", "iresnet34", "iresnet50", "iresnet100")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,7 +85,10 @@ def load_exportable(spec: str, zoo: "Zoo | None" = None) -> Exportable:
         return _of_backbone(load_backbone(spec, zoo=zoo))
     model = checkpoint.model_id(source or path.stem, path)
     state = checkpoint.load_state_dict(path)
-    for names, make, answer in ((_REGRESSORS, regressor_network, "quality"), (_BACKBONES, architecture, "embedding")):
+    for names, make, answer in (
+        (REGRESSORS, regressor_network, "quality"),
+        (tuple(ARCHITECTURES), architecture, "embedding"),
+    ):
         found = next((name for name in names if _fits(state, name, make)), None)
         if found is not None:
             net = make(found).eval()
@@ -202,13 +204,7 @@ def _pictures(what: Exportable, count: int) -> Tensor:
 
 
 def _difference(what: Exportable, path: Path) -> float:
-    try:
-        import onnxruntime
-    except (ImportError, OSError) as error:
-        raise DeviceError(f"onnxruntime cannot be imported ({error}): without it {path.name} is not checked.") from None
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    session = open_session(path, "cpu")
     largest = 0.0
     for count in _TEST_BATCHES:
         pictures = _pictures(what, count)

@@ -61,7 +61,7 @@ class OnnxRegressor(TorchMethod):
             raise QualityError(f"{name}: scale must not be 0")
         file = Path(path)
         model = checkpoint.model_id(source or file.stem, file)
-        self._session = _session(file, device)
+        self._session = open_session(file, device)
         on_gpu = self._session.get_providers()[0] == "CUDAExecutionProvider"
         super().__init__(
             name=name,
@@ -96,7 +96,13 @@ class OnnxRegressor(TorchMethod):
         return answer.reshape(-1)[: len(inputs)]
 
 
-def _session(path: Path, device: str) -> Any:
+def open_session(path: Path, device: str) -> Any:
+    """An onnxruntime session with torch's number of threads, on the CPU where it has no provider for the device.
+
+    Raises:
+        WeightsError: the file is no model.
+        DeviceError: onnxruntime cannot be imported.
+    """
     try:
         import onnxruntime
     except (ImportError, OSError) as error:

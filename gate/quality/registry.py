@@ -11,6 +11,7 @@ from gate.errors import QualityError
 from gate.quality.calibration import CalibrationTable, OptionValue
 from gate.quality.device import resolve_device
 from gate.quality.names import nearest
+from gate.quality.precision import OPTION as PRECISION
 
 if TYPE_CHECKING:
     from gate.quality.backbone import Backbone
@@ -57,11 +58,16 @@ class MethodInfo:
     extra: Mapping[str, OptionValue] = field(default_factory=dict)
     """Arguments of the constructor that are not the user's to choose."""
 
+    only_float32: str = ""
+    """Why its network computes in float32 only; empty where it can do otherwise or has none."""
+
     @property
     def needs(self) -> str:
         """What it cannot be loaded without, in words."""
         return self.kind.value
 
+
+_NARROWS: Mapping[str, OptionValue] = {PRECISION: "auto"}
 
 _EDIFFIQA = "Babnik et al., eDifFIQA, TBIOM 2024"
 _CRFIQA = "Boutros et al., CR-FIQA, CVPR 2023"
@@ -70,7 +76,9 @@ _CRFIQA = "Boutros et al., CR-FIQA, CVPR 2023"
 def _regressor(name: str, description: str, paper: str, weights: str | None = None) -> MethodInfo:
     constructor = "gate.quality.regressor:load_regressor"
     weights = weights or name
-    return MethodInfo(name, description, paper, Needs.REGRESSOR, constructor, weights=weights, extra={"name": name})
+    return MethodInfo(
+        name, description, paper, Needs.REGRESSOR, constructor, _NARROWS, weights=weights, extra={"name": name}
+    )
 
 
 _METHODS = (
@@ -81,7 +89,7 @@ _METHODS = (
         "Terhörst et al., SER-FIQ, CVPR 2020",
         Needs.BACKBONE,
         "gate.quality.serfiq:Serfiq",
-        {"passes": 100, "p": None, "alpha": None, "r": None, "variant": "paper"},
+        {"passes": 100, "p": None, "alpha": None, "r": None, "variant": "paper", **_NARROWS},
     ),
     MethodInfo(
         "grafiqs",
@@ -89,7 +97,7 @@ _METHODS = (
         "Kolf et al., GraFIQs, CVPRW 2024",
         Needs.BACKBONE,
         "gate.quality.grafiqs:Grafiqs",
-        {"phi": "block2", "literal": False},
+        {"phi": "block2", "literal": False, **_NARROWS},
     ),
     MethodInfo(
         "faceqan",
@@ -98,6 +106,7 @@ _METHODS = (
         Needs.BACKBONE,
         "gate.quality.faceqan:FaceQAN",
         {"epsilon": 0.001, "iterations": 5, "examples": 10, "power": 5},
+        only_float32="its steps of a thousandth are smaller than what bfloat16 tells apart",
     ),
     MethodInfo(
         "diffiqa",
@@ -107,6 +116,7 @@ _METHODS = (
         "gate.quality.diffiqa:DifFIQA",
         {"t": 5, "repeats": 10, "ema": False, "images_per_pass": None},
         weights="diffiqa",
+        only_float32="nobody has measured whether its ranks hold in another format",
     ),
     _regressor("diffiqa-r", "DifFIQA distilled into IResNet-100", "Babnik et al., DifFIQA, IJCB 2023"),
     _regressor("ediffiqa-l", "improved DifFIQA distilled into IResNet-100", _EDIFFIQA),
@@ -122,6 +132,7 @@ _METHODS = (
         Needs.REGRESSOR,
         "gate.quality.onnx_regressor:OnnxRegressor",
         {"colour": "rgb", "mean": 127.5, "scale": 127.5},
+        only_float32="an ONNX file has its own number format",
     ),
     MethodInfo(
         "magface",
@@ -129,6 +140,7 @@ _METHODS = (
         "Meng et al., MagFace, CVPR 2021",
         Needs.BACKBONE,
         "gate.quality.baselines:EmbeddingNorm",
+        _NARROWS,
         backbone="iresnet100-magface",
         extra={"name": "magface"},
     ),
@@ -138,6 +150,7 @@ _METHODS = (
         "",
         Needs.BACKBONE,
         "gate.quality.baselines:EmbeddingNorm",
+        _NARROWS,
     ),
     MethodInfo(
         "mirror-cosine",
@@ -145,6 +158,7 @@ _METHODS = (
         "",
         Needs.BACKBONE,
         "gate.quality.baselines:MirrorCosine",
+        only_float32="a face and its mirror image differ by little more than bfloat16's rounding",
     ),
     MethodInfo(
         "sharpness",
@@ -201,6 +215,8 @@ def load_method(
     """
     info = method_info(name)
     for option in options:
+        if option == PRECISION and info.only_float32:
+            raise QualityError(f"{name} computes in float32 only: {info.only_float32}. Leave {PRECISION} out")
         if option not in info.options:
             hint = nearest(option, info.options) if info.options else "; it has none"
             raise QualityError(f"{name}: unknown option {option!r}{hint}")

@@ -17,11 +17,14 @@ from gate.nets.half import halve
 from gate.nets.heads import Crfiqa, DiffiqaR, Ediffiqa
 from gate.nets.iresnet import iresnet18, iresnet50, iresnet100
 from gate.nets.mobilefacenet import mobilefacenet
+from gate.nets.narrow import narrow
 from gate.quality.backbone import InputContract
 from gate.quality.calibration import CalibrationTable
+from gate.quality.graphs import Graphed
 from gate.quality.loading import CONTRACTS, fill
 from gate.quality.method import TorchMethod
 from gate.quality.names import nearest
+from gate.quality.precision import resolve_precision
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,9 @@ _PRESETS = {
     "crfiqa-l": _Preset(lambda: Crfiqa((3, 13, 30, 3))),
 }
 
+REGRESSORS = tuple(_PRESETS)
+"""Names of the networks."""
+
 BYTES_PER_CROP = 24 * 2**20
 """Six activations of the largest size in these networks, 64x112x112 in float32 with a convolution's workspace."""
 
@@ -62,26 +68,32 @@ class Regressor(TorchMethod):
         device: str = "cpu",
         max_batch: int = 32,
         calibration: CalibrationTable | None = None,
+        precision: str = "auto",
     ) -> None:
         """Take over `net`, which maps (N, 3, H, W) to (N,) or (N, 1).
 
         It is put in eval mode, its BatchNorms are folded, and linear layers that float16 holds exactly stay in it.
+        With another precision than float32 its convolutions compute in that; its head stays in float32.
+
+        Raises:
+            QualityError: a precision that the device or the network does not have.
         """
+        dtype = resolve_precision(name, precision, device)
         super().__init__(name=name, model=model, device=device, max_batch=max_batch, calibration=calibration)
         self.bytes_per_crop = BYTES_PER_CROP
-        net = _inference_form(net).eval().requires_grad_(requires_grad=False)
+        net = _inference_form(net, dtype, name).eval().requires_grad_(requires_grad=False)
         halve(net)
         self._net = net.to(device)
         # On one core a batch of 8 takes 7.9 ms a crop through MobileFaceNet with channels last, 8.6 ms without.
         self._net.to(memory_format=torch.channels_last)
         self._contract = contract
+        self._forward = Graphed(self._net, device)
 
     @torch.inference_mode()
     def _raw_batch(self, crops: Tensor, seeds: list[int]) -> Tensor:
         del seeds
         inputs = self._contract.normalise(crops).contiguous(memory_format=torch.channels_last)
-        result: Tensor = self._net(inputs)
-        return result.reshape(len(crops))
+        return self._forward(inputs).reshape(len(crops))
 
     @property
     def weight_bytes(self) -> int:
@@ -108,6 +120,7 @@ def load_regressor(
     device: str = "cpu",
     max_batch: int = 32,
     calibration: CalibrationTable | None = None,
+    precision: str = "auto",
 ) -> TorchMethod:
     """A regressor with its weights; an `.onnx` file runs through onnxruntime.
 
@@ -118,9 +131,10 @@ def load_regressor(
         device: `cpu` or `cuda:N`.
         max_batch: most crops scored at once.
         calibration: maps to 0..100; default is the shipped ones.
+        precision: of the convolutions, see `gate.quality.precision`; an ONNX file has its own.
 
     Raises:
-        QualityError: another name.
+        QualityError: another name, or a precision that cannot be.
         WeightsError: the file is missing or belongs to another network.
     """
     from gate.weights import checkpoint
@@ -129,6 +143,8 @@ def load_regressor(
     if path.suffix.lower() == ".onnx":
         from gate.quality.onnx_regressor import OnnxRegressor
 
+        if resolve_precision(name, precision, device) != torch.float32:
+            raise QualityError(f"{name}: {path.name} is an ONNX file and has its own precision; leave the option out")
         return OnnxRegressor(
             path,
             name=name,
@@ -144,17 +160,28 @@ def load_regressor(
     fill(net, path)
     model = checkpoint.model_id(source or name, path)
     return Regressor(
-        net, preset.contract, name=name, model=model, device=device, max_batch=max_batch, calibration=calibration
+        net,
+        preset.contract,
+        name=name,
+        model=model,
+        device=device,
+        max_batch=max_batch,
+        calibration=calibration,
+        precision=precision,
     )
 
 
-def _inference_form(net: nn.Module) -> nn.Module:
-    """Fold what has a known structure: the network itself or its direct children."""
+def _inference_form(net: nn.Module, dtype: torch.dtype, name: str) -> nn.Module:
+    """Fold what has a known structure, the network itself or its direct children, and let it compute in `dtype`."""
     whole = folded(net)
-    if whole is not None:
-        return whole
-    for name, child in list(net.named_children()):
-        part = folded(child)
+    parts = {} if whole is not None else {key: folded(child) for key, child in net.named_children()}
+    known = [part for part in (whole, *parts.values()) if part is not None]
+    if dtype != torch.float32:
+        if not known:
+            raise QualityError(f"{name}: {type(net).__name__} is no network that can compute in another precision")
+        for twin in known:
+            narrow(twin, dtype)
+    for key, part in parts.items():
         if part is not None:
-            setattr(net, name, part)
-    return net
+            setattr(net, key, part)
+    return net if whole is None else whole

@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from gate.clock import Clock
-from gate.errors import ConfigError, GateError, NotCalibratedError, WeightsError
+from gate.errors import ConfigError, DeviceError, GateError, NotCalibratedError, WeightsError
 from gate.quality.method import Crops, QualityMethod
 from gate.quality.selftest import SelfTestError, self_test
 from gate.reasons import FallbackCause
@@ -135,6 +135,11 @@ class Rung:
     def _take_or_move(self) -> None:
         try:
             self._take(self._device, fetch=True)
+        except DeviceError as error:
+            # A GPU that others have filled is no reason to stay without the method.
+            if self._device == CPU:
+                raise
+            self._move(error)
         except GateError:
             raise
         except Exception as error:

@@ -15,8 +15,10 @@ from torch import Tensor
 from gate.errors import QualityError
 from gate.quality.backbone import Backbone
 from gate.quality.calibration import CalibrationTable, OptionValue
+from gate.quality.graphs import Graphed
 from gate.quality.method import TorchMethod
 from gate.quality.names import nearest
+from gate.quality.precision import resolve_precision
 from gate.types import FloatArray
 
 VARIANTS = ("paper", "port")
@@ -44,6 +46,7 @@ class Serfiq(TorchMethod):
         alpha: float | None = None,
         r: float | None = None,
         variant: str = "paper",
+        precision: str = "auto",
     ) -> None:
         """Score with `backbone`.
 
@@ -58,6 +61,7 @@ class Serfiq(TorchMethod):
             r: centre of the published logistic, 0.88 there.
             variant: `paper`, or `port` for the authors' later code: 2 / (1 + exp(8 m)) with m the sum over the pairs
                 divided by T².
+            precision: in which the trunk computes; the last layer, which is repeated, stays in float32.
         """
         super().__init__(
             name="serfiq", model=backbone.model, device=device, max_batch=max_batch, calibration=calibration
@@ -76,7 +80,8 @@ class Serfiq(TorchMethod):
         self.bytes_per_crop = 6 * backbone.footprint.largest_bytes
         self._logistic = None if alpha is None or r is None else (alpha, r)
         # Embeddings only: nothing here reads layer statistics.
-        self._backbone = backbone.folded
+        self._backbone = backbone.lean(resolve_precision("serfiq", precision, device))
+        self._features = Graphed(self._backbone.features, device)
         self._masks: OrderedDict[int, Tensor] = OrderedDict()
 
     def calibration_options(self) -> dict[str, OptionValue]:
@@ -96,7 +101,7 @@ class Serfiq(TorchMethod):
 
     @torch.inference_mode()
     def _raw_batch(self, crops: Tensor, seeds: list[int]) -> Tensor:
-        features = self._backbone.features(self._backbone.inputs(crops))
+        features = self._features(self._backbone.inputs(crops))
         result = features.new_empty(len(seeds))
         for seed in dict.fromkeys(seeds):
             rows = torch.tensor([i for i, other in enumerate(seeds) if other == seed], device=features.device)

@@ -50,6 +50,7 @@ def open_rules(rules: DecideConfig) -> DecideConfig:
         min_contrast=None,
         min_quality=0,
         same_visit_s=rules.same_visit_s,
+        max_scores_per_s=None,
         max_frame_age_s=60,
     )
 

@@ -2,17 +2,19 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from benchmarks import comparison
+from benchmarks import comparison, gpu_methods
 from benchmarks.cases import NAMES, USUAL, Case, Settings, build
 from benchmarks.comparison import AGREEMENT, Plan, run
-from benchmarks.measure import Spread, Work, compare
+from benchmarks.measure import Work, compare
 from benchmarks.networks import crops
+from gate.bench.measure import Spread
 from gate.errors import QualityError
 from tests.conftest import REPOSITORY
 
@@ -74,6 +76,33 @@ def test_table_and_file_hold_a_row_for_every_method_and_batch(
     assert capsys.readouterr().out.count("\n| e") == len(wanted)
 
 
+def test_each_number_format_has_its_rows_where_the_method_has_it(tmp_path: Path) -> None:
+    plan = replace(_plan("faceqan", "embedding-norm"), precisions=("float32", "bfloat16"), batches=(1,))
+    assert run(plan, json_file=tmp_path / "numbers.json") == 0
+    rows = json.loads((tmp_path / "numbers.json").read_text(encoding="utf-8"))["rows"]
+    exact, coarse = ("float32", "bfloat16")
+    found = [(row["method"], row["precision"]) for row in rows]
+    assert found == [("faceqan", exact), ("embedding-norm", exact), ("embedding-norm", coarse)]
+    assert rows[2]["difference"] > rows[1]["difference"]
+
+
+def test_gpu_benchmark_runs_small_on_a_cpu(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wish = ["--device", "cpu", "--small", "--threads", "1", "--json", str(tmp_path / "gpu.json")]
+    assert gpu_methods.main(wish) == 0
+    rows = json.loads((tmp_path / "gpu.json").read_text(encoding="utf-8"))["rows"]
+    assert {row["method"] for row in rows} == set(gpu_methods.SMALL)
+    assert capsys.readouterr().out.count("| bfloat16 |") == len(gpu_methods.SMALL)
+
+
+def test_gpu_benchmark_says_that_there_is_no_gpu(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert gpu_methods.main([]) == 0
+    assert "no CUDA device" in capsys.readouterr().out
+    assert {*gpu_methods.METHODS, *gpu_methods.BASELINES, *gpu_methods.SMALL} <= set(NAMES)
+
+
 def test_both_sides_take_turns_at_going_first_and_are_counted_by_crop() -> None:
     order: list[str] = []
     works = Work(lambda: order.append("ours"), crops=4), Work(lambda: order.append("literal"), crops=1)
@@ -106,12 +135,15 @@ class Bare:
 sys.meta_path.insert(0, Bare())
 sys.argv = ["methods.py", "--filled", "--quick", "--methods", "grafiqs", "serfiq", "faceqan", "diffiqa", "ediffiqa-t",
             "--batch", "2", "--repeats", "1", "--threads", "1"]
-runpy.run_path("benchmarks/methods.py", run_name="__main__")
+if runpy.run_path("benchmarks/methods.py")["main"]():
+    raise SystemExit("methods.py failed")
+sys.argv = ["gpu_methods.py", "--device", "cpu", "--small", "--threads", "1"]
+runpy.run_path("benchmarks/gpu_methods.py", run_name="__main__")
 """
     command = [sys.executable, "-c", script]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("\n| ") == 2 + 5
+    assert done.stdout.count("\n| ") == 2 + 5 + 2 + 2 * len(gpu_methods.SMALL)
 
 
 def _plan(*methods: str) -> Plan:

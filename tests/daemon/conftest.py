@@ -140,4 +140,7 @@ def assert_adds_up(summary: dict[str, Any], url: str) -> None:
     assert sum(end.accepted for end in ends) == summary["faces"]["accepted"]
     assert sum(sum(end.reasons_counts.values()) for end in ends) == summary["faces"]["rejected"]
     assert sum(summary["faces"]["reasons"].values()) == summary["faces"]["rejected"]
+    assert sum(end.unscored or 0 for end in ends) == summary["faces"]["unscored"]
+    judged = ("accepted", "rejected", "unscored")
+    assert sum(end.faces for end in ends) == sum(summary["faces"][verdict] for verdict in judged)
     assert {face.visit for face in faces} <= {end.visit for end in ends}

@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 
 from gate.cli import build_parser
+from gate.clock import Clock
 from gate.config import DetectorConfig, HttpConfig, SpoolConfig
 from gate.delivery import spool_folder
+from gate.observe.access import Access
 from gate.observe.health import Health
 from gate.observe.http import HttpServer
-from gate.observe.metrics import Metrics
+from gate.observe.observer import Observer
 from gate.observe.routes import build_routes
 from gate.weights.table import load_table
 from gate.weights.zoo import default_folder
@@ -88,8 +90,8 @@ def test_what_the_image_copies_is_part_of_the_build_context(dockerfile: Dockerfi
 
 
 @contextmanager
-def served(health: Health) -> Iterator[int]:
-    server = HttpServer("127.0.0.1", 0, build_routes(Metrics(), health, dict))
+def served(health: Health, clock: Clock) -> Iterator[int]:
+    server = HttpServer("127.0.0.1", 0, build_routes(Observer(clock, health=health), Access(clock)))
     server.start()
     try:
         yield server.address[1]
@@ -111,7 +113,7 @@ def test_the_health_check_asks_the_gate_whether_it_is_alive(dockerfile: Dockerfi
 
     health = Health(fake_clock)
     health.beat("engine")
-    with served(health) as port:
+    with served(health, fake_clock) as port:
         assert check(port) == 0
         fake_clock.advance(31)
         assert check(port) == 1

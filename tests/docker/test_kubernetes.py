@@ -8,8 +8,8 @@ import yaml
 
 from gate.config import load_config
 from gate.daemon import DRAIN_TIMEOUT_S
-from gate.observe.health import Health
-from gate.observe.metrics import Metrics
+from gate.observe.access import Access
+from gate.observe.observer import Observer
 from gate.observe.routes import build_routes
 from tests.conftest import FakeClock
 from tests.docker.conftest import DOCKER, EVERY_ADDRESS, SCRATCH, Dockerfile, password_files, read_yaml, run_or_skip
@@ -23,7 +23,7 @@ RESOURCES = sorted(set(BASE.glob("*.yaml")) - {BASE / "kustomization.yaml", BASE
 
 @pytest.fixture
 def routes(fake_clock: FakeClock) -> set[str]:
-    return set(build_routes(Metrics(), Health(fake_clock), dict))
+    return set(build_routes(Observer(fake_clock), Access(fake_clock)))
 
 
 @pytest.mark.parametrize("file", RESOURCES, ids=lambda file: file.stem)

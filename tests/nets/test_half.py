@@ -1,3 +1,4 @@
+import pytest
 import torch
 from torch import nn
 
@@ -30,6 +31,8 @@ def test_weights_that_float16_does_not_hold_are_left_alone() -> None:
     assert isinstance(net[0], nn.Linear)
 
 
-def test_a_halved_layer_computes_in_the_type_of_its_input() -> None:
-    layer = HalfLinear(published_in_half(nn.Linear(4, 2, bias=False)))
-    assert layer(torch.ones(1, 4, dtype=torch.float64)).dtype == torch.float64
+@pytest.mark.parametrize("bias", [False, True])
+def test_a_halved_layer_computes_in_the_type_of_its_input(bias: bool) -> None:
+    layer = HalfLinear(published_in_half(nn.Linear(4, 2, bias=bias)))
+    for dtype in (torch.float64, torch.bfloat16):
+        assert layer(torch.ones(1, 4, dtype=dtype)).dtype == dtype

@@ -78,14 +78,16 @@ def test_metrics_and_summary_tell_the_same(observer: Observer) -> None:
     observer.pipeline.face("door", accepted=True, reason="", quality=80.0, method="serfiq")
     observer.pipeline.face("door", accepted=False, reason=Reason.YAW, quality=None, method="")
     observer.pipeline.face("door", accepted=False, reason="nonsense", quality=9.0, method="serfiq")
+    observer.pipeline.unscored("door")
     observer.pipeline.visit("door", "published")
     observer.publish.published("door", "face", 0.25, 0.001)
     observer.publish.published("door", "visit_end", math.nan, 0.001)
     summary = observer.tally.summary()
     for outcome, count in {"processed": 5, "dropped": 3, "corrupt": 1}.items():
         assert summary["frames"][outcome] == scraped(observer, "frames_total", outcome=outcome) == count
-    assert summary["faces"] == {"accepted": 1, "rejected": 2, "reasons": {"other": 1, "yaw": 1}}
-    assert scraped(observer, "faces_total") == 3
+    assert summary["faces"] == {"accepted": 1, "rejected": 2, "unscored": 1, "reasons": {"other": 1, "yaw": 1}}
+    assert scraped(observer, "faces_total") == 4
+    assert scraped(observer, "faces_total", verdict="unscored", reason="") == 1
     assert scraped(observer, "faces_total", verdict="rejected") == 2
     assert scraped(observer, "quality_count", camera="door", method="serfiq") == 2
     assert summary["visits"]["published"] == scraped(observer, "visits_total", result="published") == 1

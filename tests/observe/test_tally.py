@@ -88,6 +88,7 @@ def test_the_total_is_the_sum_of_the_cameras_and_of_the_reports(
 def test_the_summary_has_its_published_keys(tally: Tally) -> None:
     tally.frames("door", Outcome.DROPPED, 3)
     tally.face("door", accepted=False, reason=Reason.BLURRED, quality=12.0)
+    tally.unscored("door")
     tally.visit("door", VisitResult.UNUSABLE)
     tally.published("door", "visit_end", math.nan)
     tally.lost("overflow", 2)
@@ -95,7 +96,7 @@ def test_the_summary_has_its_published_keys(tally: Tally) -> None:
     tally.lost("overflow", 1)
     assert tally.summary() == {
         "frames": {"processed": 0, "dropped": 3, "corrupt": 0},
-        "faces": {"accepted": 0, "rejected": 1, "reasons": {"blurred": 1}},
+        "faces": {"accepted": 0, "rejected": 1, "unscored": 1, "reasons": {"blurred": 1}},
         "visits": {"published": 0, "unusable": 1},
         "published": 1,
         "latency_ms": {"p50": None, "p95": None, "p99": None},

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from gate.errors import ConfigError, QualityError, WeightsError
+from gate.errors import ConfigError, DeviceError, QualityError, WeightsError
 from gate.quality import load_method
 from gate.quality.calibration import CalibrationKey, CalibrationTable, fit
 from gate.quality.fallback import FallbackMethod
@@ -251,9 +251,12 @@ def test_a_method_goes_back_to_its_device_when_that_works_again(stage: Stage) ->
     assert (chain.device, stage.told.returns) == ("cuda:0", [("first on cuda:0", "first")])
 
 
-def test_a_device_that_fails_in_the_self_test_makes_way_for_the_cpu(stage: Stage) -> None:
+@pytest.mark.parametrize(
+    "error", [RuntimeError("CUDA error: no kernel image"), DeviceError("first: cuda:0 has too little free memory")]
+)
+def test_a_device_that_fails_in_the_self_test_makes_way_for_the_cpu(error: Exception, stage: Stage) -> None:
     stage.device = "cuda:0"
-    stage.broken["first on cuda:0"] = RuntimeError("CUDA error: no kernel image")
+    stage.broken["first on cuda:0"] = error
     chain = stage.chain("first", "second")
     assert methods_of(chain, crops_of(10)) == ["first"]
     assert stage.told.switches == [("device", "first on cpu", "first")]

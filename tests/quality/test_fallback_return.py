@@ -168,6 +168,22 @@ def test_second_opinions_keep_to_their_budget_and_the_nearest_faces_come_first(s
     assert len(asked_of(stage, "second")) == 4
 
 
+def test_a_failure_does_not_make_the_next_method_cheap(stage: Stage) -> None:
+    def slowly(numbers: FloatArray) -> FloatArray:
+        stage.clock.advance(1.0 * len(numbers))
+        return numbers
+
+    stage.methods["second"] = Scripted("second")
+    stage.methods["second"].rule = slowly
+    chain = stage.chain("first", "second", opinion=SecondOpinion((30.0,), within=5.0, budget_ms_per_s=100))
+    crops = crops_of(30, 30, 30, 30)
+    stage.clock.advance(60)
+    stage.methods["second"].rule = breaking(RuntimeError("out of order"))
+    assert methods_of(chain, crops) == ["first"] * 4
+    stage.methods["second"].rule = slowly
+    assert sorted(methods_of(chain, crops)) == ["first"] * 3 + ["second"]
+
+
 def test_a_face_that_the_next_method_cannot_score_keeps_its_first_number(stage: Stage) -> None:
     chain = stage.chain("first", "second", opinion=SecondOpinion((30.0,), within=5.0, budget_ms_per_s=100))
     stage.methods["second"].rule = not_a_number(30)

@@ -56,6 +56,19 @@ def test_a_sound_method_is_timed(fake_clock: FakeClock) -> None:
     assert self_test(method, fake_clock) == 0.5
 
 
+def test_what_a_gpu_prepares_for_a_batch_size_is_not_the_price_of_a_crop(fake_clock: FakeClock) -> None:
+    method = Scripted("sound", "cuda:0")
+    prepared: set[int] = set()
+
+    def rule(numbers: FloatArray) -> FloatArray:
+        fake_clock.advance(0.01 if len(numbers) in prepared else 5.0)
+        prepared.add(len(numbers))
+        return numbers
+
+    method.rule = rule
+    assert self_test(method, fake_clock) == pytest.approx(0.01)
+
+
 @pytest.mark.parametrize("name", ["serfiq", "grafiqs", "embedding-norm", "mirror-cosine", "sharpness"])
 def test_every_calibrated_method_passes(name: str, facexzoo: Backbone, fake_clock: FakeClock) -> None:
     method = load_method(name) if name == "sharpness" else load_method(name, backbone=facexzoo)

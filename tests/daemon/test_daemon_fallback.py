@@ -107,7 +107,10 @@ def test_a_method_that_loses_its_numbers_on_the_way_costs_no_face(
         return numbers if calls[0] <= 3 + FRAMES // 3 else torch.full_like(numbers, torch.nan)
 
     monkeypatch.setattr(EmbeddingNorm, "_raw_batch", failing)
-    daemon = run_to_the_end(config_of(visitor_clip, redis_url=redis_url, quality=quality_of(weights)))
+    every_face = {"max_scores_per_s": None}
+    daemon = run_to_the_end(
+        config_of(visitor_clip, redis_url=redis_url, quality=quality_of(weights), decide=every_face)
+    )
     assert calls[0] == 3 + FRAMES // 3 + BAD_BATCHES
     assert metric(daemon, 'fallback_total{cause="not_finite"}') == BAD_BATCHES
     assert metric(daemon, 'fallback_total{cause="keeps_failing"}') == 1

@@ -17,7 +17,7 @@ def test_the_summary_and_the_stream_of_a_file_add_up(visitor_clip: Path, redis_u
     summary = json.loads(file.read_text())
     assert not daemon.failed
     assert summary["frames"] == {"processed": FRAMES, "dropped": 0, "corrupt": 0}
-    assert summary["faces"]["accepted"] + summary["faces"]["rejected"] >= FRAMES
+    assert summary["faces"]["accepted"] + summary["faces"]["rejected"] + summary["faces"]["unscored"] >= FRAMES
     assert summary["lost"] == {}
     assert summary["latency_ms"]["p50"] is not None
     assert_adds_up(summary, redis_url)

@@ -150,11 +150,10 @@ def test_a_camera_that_is_read_in_another_way_restarts_alone(gate: Gate, camera:
 
 def test_other_rules_and_zones_hold_for_the_visit_that_is_open(gate: Gate, camera: Camera) -> None:
     nowhere = {"exclude": [WHOLE_PICTURE]}
+    unreachable = {"min_quality": 99, "on_exit": False, "max_scores_per_s": None}
     with gate.running(camera("door"), camera("lobby")) as daemon:
         wait_for(lambda: len({face.camera for face in read_stream(gate.redis_url)[0]}) == 2)
-        change = daemon.change_to(
-            gate.config(camera("door", zones=nowhere), camera("lobby", decide={"min_quality": 99, "on_exit": False}))
-        )
+        change = daemon.change_to(gate.config(camera("door", zones=nowhere), camera("lobby", decide=unreachable)))
         assert gate.status("door")["zones"]["exclude"] == nowhere["exclude"]
         assert change == ConfigChange(adjusted=("door", "lobby"))
         gate.goes_on("door")

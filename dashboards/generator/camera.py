@@ -54,7 +54,7 @@ CAMERA_IN_DEPTH = Board(
                     "stamps that jump back.",
                     (
                         Query(
-                            f"sum by (change) (increase(facegate_stream_changes_total{{{CAMERA}}}[$__range])) > 0",
+                            f"sum by (change) (increase(facegate_stream_changes_total{{{CAMERA}}}[$__range]))",
                             "{{change}}",
                         ),
                     ),

@@ -134,7 +134,7 @@ class PublishReport:
         self._to.metrics.spool_durable(durable=True)
         self._to.health.note("spool", None)
         if self._to.changes.recovered("spool"):
-            self._to.log.info("spool_back")
+            self._to.log.info("spool_on_disk")
 
     def depth(self, events: int, bytes: int) -> None:  # noqa: A002 - named as the metric spool_bytes
         """What waits for Redis now."""

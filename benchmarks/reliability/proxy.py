@@ -148,6 +148,10 @@ class Proxy:
             self._start(link.pump, requests)
 
 
+_PATIENT_S = 3600.0
+"""A server that is paused may leave a request unread for as long as that lasts."""
+
+
 class Link:
     """One connection through the proxy; a thread for each direction."""
 
@@ -166,10 +170,15 @@ class Link:
         self._swallowed = False
         for end in (client, server):
             end.settimeout(POLL_S)
+        # What is read and what is written have time-outs of their own: changing the one socket's between the two would
+        # make the other direction's read fail now and then.
+        self._to_client, self._to_server = client.dup(), server.dup()
+        self._to_client.settimeout(5)
+        self._to_server.settimeout(_PATIENT_S)
 
     def pump(self, requests: bool) -> None:  # noqa: FBT001 - a direction
         """Forward one direction until the connection is over."""
-        source, target = (self._client, self._server) if requests else (self._server, self._client)
+        source, target = (self._client, self._to_server) if requests else (self._server, self._to_client)
         with contextlib.suppress(OSError):
             while not self._is_over(requests):
                 try:
@@ -223,9 +232,7 @@ class Link:
             data = proxy.damaged(data)
         elif fault is Fault.SLOW_LORIS and not requests:
             data = self._drip(data, target)
-        target.settimeout(None if requests else 5)
         target.sendall(data)
-        target.settimeout(POLL_S)
 
     def _drip(self, data: bytes, target: socket.socket) -> bytes:
         """Send a byte a second as long as that is the fault; returns what is left."""
@@ -243,6 +250,8 @@ class Link:
             self._running -= 1
             if self._running:
                 return
+        for copy in (self._to_client, self._to_server):
+            copy.close()
         for end in (self._client, self._server):
             if self._reset:
                 end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from gate.types import ScoredFace
+from gate.types import ScoredFace, Signals
 
 _OTHER_POSE_DEG = 15.0
-"""Difference in yaw or pitch from which a shot shows another side: five landmarks tell yaw to some 4 degrees."""
+"""Difference in yaw or pitch from which a face shows another side: five landmarks tell yaw to some 4 degrees."""
 
 _OTHER_MOMENT_S = 1.0
 """Time between two shots from which the second is more than the first once more."""
@@ -51,7 +51,13 @@ class Shots:
         self._kept = kept
 
 
+def shows_another_side(first: Signals, second: Signals) -> bool:
+    """Whether the head is turned or nodded so differently that two faces are two views of it."""
+    turned_deg = abs(first.yaw_deg - second.yaw_deg)
+    nodded_deg = abs(first.pitch_deg - second.pitch_deg)
+    return max(turned_deg, nodded_deg) >= _OTHER_POSE_DEG
+
+
 def _alike(first: _Shot, second: _Shot) -> bool:
-    turned_deg = abs(first.face.signals.yaw_deg - second.face.signals.yaw_deg)
-    nodded_deg = abs(first.face.signals.pitch_deg - second.face.signals.pitch_deg)
-    return max(turned_deg, nodded_deg) < _OTHER_POSE_DEG and abs(first.at_s - second.at_s) < _OTHER_MOMENT_S
+    another_moment = abs(first.at_s - second.at_s) >= _OTHER_MOMENT_S
+    return not another_moment and not shows_another_side(first.face.signals, second.face.signals)

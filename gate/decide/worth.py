@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from gate.decide.promise import expected_gain
+from gate.decide.shots import shows_another_side
 from gate.decide.visits import Standing
 from gate.types import ScoredFace
 
@@ -21,9 +22,6 @@ with a second."""
 
 SAMPLE_S = 1.0
 """One face in so long of each visit stands for what the camera sees."""
-
-_OTHER_VIEW_DEG = 15.0
-"""Turn of the head, in yaw or pitch, from which a face shows another side; as `gate.decide.shots` has it."""
 
 
 @dataclass(slots=True)
@@ -57,7 +55,9 @@ class _Track:
         """Whether a score of this face could change what is published."""
         if math.isinf(standing.to_beat) or self.known is None or self.known.quality is None:
             return standing.to_beat < math.inf
-        if at_s - self.scored_s >= REST_S or (standing.wants_views and _shows_another_side(face, self.known)):
+        if at_s - self.scored_s >= REST_S or (
+            standing.wants_views and shows_another_side(face.signals, self.known.signals)
+        ):
             return True
         return self.known.quality + expected_gain(self.known, face) > standing.to_beat
 
@@ -193,9 +193,3 @@ class ScoreBook:
             return False
         track.sampled_s = at_s
         return True
-
-
-def _shows_another_side(face: ScoredFace, known: ScoredFace) -> bool:
-    turned_deg = abs(face.signals.yaw_deg - known.signals.yaw_deg)
-    nodded_deg = abs(face.signals.pitch_deg - known.signals.pitch_deg)
-    return max(turned_deg, nodded_deg) >= _OTHER_VIEW_DEG

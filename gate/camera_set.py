@@ -9,7 +9,7 @@ from gate.capture.board import SlotBoard
 from gate.capture.camera import CameraThread
 from gate.clock import Clock
 from gate.config import CameraConfig
-from gate.observe.observer import CaptureReport
+from gate.observe.reports import CaptureReport
 
 JOIN_TIMEOUT_S = 2.0
 """How long a stopping gate waits for its camera threads together; one that hangs in the network is left behind."""

@@ -21,7 +21,7 @@ import time
 from typing import Any
 
 from gate.cli import main
-from gate.observe.observer import CaptureReport
+from gate.observe.reports import CaptureReport
 from gate.publish.event import Event
 from gate.publish.publisher import Publisher
 from gate.publish.spool import SpooledBacklog

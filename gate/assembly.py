@@ -41,7 +41,7 @@ from gate.publish.jpeg import encode_crop
 from gate.publish.waiting import DropReason
 from gate.quality import load_method
 from gate.quality.calibration import CalibrationTable
-from gate.quality.device import resolve_device
+from gate.quality.device import cpu_threads, require_torch, resolve_device
 from gate.quality.precision import OPTION as PRECISION
 from gate.reasons import FallbackCause
 from gate.thresholds import Thresholds
@@ -146,6 +146,8 @@ def load_detector(config: GateConfig) -> Detector:
         min_score=section.min_score,
         nms_iou=section.nms_iou,
         max_side_px=section.max_side_px,
+        backend=config.backend,
+        threads=cpu_threads(),
     )
 
 
@@ -171,7 +173,6 @@ def load_scorer(config: GateConfig, clock: Clock, report: "FallbackReport") -> "
         GateError: no method can be used, or one is asked for what it cannot do.
     """
     section = config.quality
-    # First: it tells a broken torch in words.
     device = resolve_device(section.device)
     from gate.quality.fallback import FallbackMethod
     from gate.quality.opinion import SecondOpinion
@@ -238,6 +239,7 @@ class _Loader:
             max_batch=self.config.quality.max_batch,
             calibration=self.calibration,
             zoo=Zoo(self.config.weights.folder, fetching=fetch and self.fetching),
+            backend=self.config.backend,
             **self._options(device),
         )
 
@@ -272,6 +274,7 @@ def load_duplicate_books(config: GateConfig, known: Mapping[str, DuplicateBook])
 def _load_embed(config: GateConfig) -> Embed:
     """The network that tells duplicates. Raises `GateError`."""
     device = resolve_device(config.quality.device)
+    require_torch()
     import torch
 
     from gate.quality.loading import load_backbone

@@ -20,6 +20,7 @@ from gate.config_rules import DecideConfig, DecideOverrides
 from gate.config_section import Section
 from gate.config_zones import ZonesConfig
 from gate.errors import ConfigError
+from gate.inference import Backend
 
 __all__ = [
     "CameraConfig",
@@ -118,6 +119,11 @@ class GateConfig(Section):
 
     quality: QualityConfig = QualityConfig()
     """Face image quality."""
+
+    backend: Backend = "auto"
+    """What runs detection and regressor on a CPU. `auto` takes OpenVINO where it is installed, else OpenCV and torch.
+    `openvino` and `onnxruntime` run regressors that come as ONNX files, the shipped one among them, without torch;
+    detection is by OpenCV but with `openvino`. Other methods, and GPUs, always need torch."""
 
     decide: DecideConfig = DecideConfig()
     """Bars and publication."""

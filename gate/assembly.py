@@ -28,6 +28,7 @@ from gate.decide.visits import VisitBook
 from gate.errors import CaptureError
 from gate.faces.build import DEFAULT_WEIGHTS, build_detector
 from gate.faces.detector import Detector
+from gate.faces.stillness import Stillness
 from gate.faces.tracker import Tracker
 from gate.observe.access import Access
 from gate.observe.http import HttpServer
@@ -354,6 +355,7 @@ def build_open_state(config: GateConfig, camera: CameraConfig, visits: VisitBook
         visits=visits,
         lossless=camera.pace == "fast",
         rules=rules,
+        stillness=Stillness() if config.detector.skip_still else None,
     )
 
 

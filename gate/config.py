@@ -73,6 +73,10 @@ class DetectorConfig(Section):
     max_side_px: int = Field(default=640, ge=160, le=4096)
     """Frames are scaled down to this longer side for detection; crops are cut from the full frame."""
 
+    skip_still: bool = True
+    """Frames that show what a frame without faces showed less than a second before are not searched; they count as
+    looked at, and in `facegate_frames_still_total`. Nobody is skipped who is being followed."""
+
 
 class TrackerConfig(Section):
     """How detections become tracks."""

@@ -35,7 +35,7 @@ from gate.pipeline_parts import (
 from gate.quality.signals import measure
 from gate.reasons import Reason
 from gate.shedding import Shedding
-from gate.types import Frame, Image, JudgedFace, Rating, ScoredFace, TrackedFace, Verdict
+from gate.types import Face, Frame, Image, JudgedFace, Rating, ScoredFace, TrackedFace, Verdict
 
 log = structlog.get_logger(__name__)
 
@@ -204,13 +204,24 @@ class Pipeline:
     def _follow(self, frame: Frame) -> TrackUpdate:
         """Detect the faces of a frame and give them their tracks."""
         state = self._cameras[frame.camera]
-        with self._timed("detect"):
-            faces = self._detector.detect(frame.image)
+        state.now_s = self._time_of(frame, state)
+        faces = self._faces(frame, state)
         with self._timed("track"):
-            state.now_s = self._time_of(frame, state)
             update = state.tracker.update(faces, state.now_s, changed=state.change.sees(frame.image))
         state.approach.end(update.ended)
         return update
+
+    def _faces(self, frame: Frame, state: CameraState) -> Sequence[Face]:
+        """The faces of a frame; it is not searched where it shows what an empty one has shown."""
+        still = state.stillness
+        if still is not None and not len(state.tracker) and still.same_as_empty(frame.image, state.now_s):
+            self._report.still(frame.camera)
+            return ()
+        with self._timed("detect"):
+            faces = self._detector.detect(frame.image)
+        if still is not None:
+            still.searched(frame.image, state.now_s, found=bool(faces))
+        return faces
 
     def _time_of(self, frame: Frame, state: CameraState) -> float:
         """Seconds for the tracker: a file played fast has its own time, everything else the machine's.

@@ -33,6 +33,7 @@ from gate.pipeline_parts import (
     cut_context,
 )
 from gate.quality.signals import measure
+from gate.rater import Rater
 from gate.reasons import Reason
 from gate.shedding import Shedding
 from gate.types import Face, Frame, Image, JudgedFace, Rating, ScoredFace, TrackedFace, Verdict
@@ -97,20 +98,22 @@ class Pipeline:
         self._cameras = dict(cameras)
         self._board = board
         self._detector = detector
-        self._scorer = scorer
+        self._rater = Rater(scorer, report, crops_at_once)
         self._publish = publish
         self._report = report
         self._clock = clock
         self._context_margin = context_margin
         self._max_gap_s = max_gap_s
-        self._crops_at_once = crops_at_once
         self._watcher = watcher
         self._shedding = shedding
         self._displaced = board.displaced
-        self.failures_in_a_row = 0
-        """How often scoring has failed since it last worked."""
         self.broken_in_a_row = 0
         """How many frames, of whichever camera, could not be looked at since one could."""
+
+    @property
+    def failures_in_a_row(self) -> int:
+        """How often scoring has failed since it last worked."""
+        return self._rater.failures_in_a_row
 
     def step(self, timeout_s: float) -> int:
         """Look at what the cameras have now; returns the number of frames, 0 after the time-out."""
@@ -309,7 +312,7 @@ class Pipeline:
         if not faces:
             return []
         with self._timed("score"):
-            ratings = self._ratings(np.stack([face.crop for face in faces]))
+            ratings = self._rater.rate(np.stack([face.crop for face in faces]))
         self._report.batch(len(faces))
         return [self._rated(face, rating) for face, rating in zip(faces, ratings, strict=True)]
 
@@ -330,26 +333,6 @@ class Pipeline:
         state = self._cameras[face.sighting.camera]
         quality = math.nan if face.quality is None else face.quality
         return quality_reasons(state.rules, quality, passed_before=state.visits.has_passed(face.tracked.track))
-
-    def _ratings(self, crops: Image) -> list[Rating]:
-        """One a crop; not-a-number for all when scoring fails, so that every face is still counted."""
-        try:
-            ratings = [rating for part in _parts(crops, self._crops_at_once) for rating in self._rate(part)]
-        except Exception:
-            self.failures_in_a_row += 1
-            log.exception("scoring_failed", method=self._scorer.name, failures_in_a_row=self.failures_in_a_row)
-            self._report.scored(ok=False)
-            return [Rating(math.nan, math.nan, self._scorer.name, self._scorer.model)] * len(crops)
-        self.failures_in_a_row = 0
-        self._report.scored(ok=True)
-        return ratings
-
-    def _rate(self, crops: Image) -> Sequence[Rating]:
-        ratings = self._scorer.rate(crops)
-        if len(ratings) != len(crops):
-            raise ValueError(f"{len(crops)} crops gave {len(ratings)} ratings")
-        self._report.alive()
-        return ratings
 
     def _decide(self, candidate: _Candidate) -> JudgedFace:
         face, state = candidate.face, self._cameras[candidate.face.sighting.camera]
@@ -434,8 +417,3 @@ def _show(watcher: Watcher, frames: Iterable[Frame], judged: Iterable[JudgedFace
         faces.setdefault(one.face.sighting.camera, []).append(one)
     for frame in frames:
         watcher.looked(frame, faces.get(frame.camera, ()))
-
-
-def _parts(crops: Image, size: int) -> Iterator[Image]:
-    for start in range(0, len(crops), size):
-        yield crops[start : start + size]

@@ -1,32 +1,21 @@
 """Faults of the connection between the gate and Redis."""
 
 import time
-from dataclasses import dataclass
 from functools import partial
 
 from benchmarks.reliability.proxy import Fault, Proxy
-from benchmarks.reliability.scenario import Scenario, Seen, accepting, away, balance, flowing
+from benchmarks.reliability.scenario import Damage, Scenario, Seen, accepting, away, balance, drained, flowing
 from benchmarks.reliability.world import World, until
 
 FAMILY = "gate to Redis"
 FAULT_S = 2.5
 
 
-@dataclass(frozen=True)
-class Damage:
-    """One fault of the proxy and what it must lead to."""
-
-    fault: Fault
-    expected: str
-    cuts_delivery: bool = True
-    """Whether the gate must notice that Redis is away."""
-
-
 DAMAGES = (
     Damage(Fault.CUT, "told in `/status`, tried again; what is accepted meanwhile waits on the disk"),
     Damage(Fault.RESET, "as cut"),
     Damage(Fault.STALL, "ends with `redis.timeout_s`; what arrives late all the same is dropped by the consumer"),
-    Damage(Fault.DELAY, "slower, and nothing else", cuts_delivery=False),
+    Damage(Fault.DELAY, "slower, and nothing else", is_told=False),
     Damage(Fault.BLACK_HOLE, "ends with `redis.timeout_s`, tried again"),
     Damage(Fault.LOST_REPLY, "the stream is searched before anything is sent again: no copy"),
     Damage(
@@ -67,17 +56,17 @@ def play(damage: Damage, world: World) -> Seen:
     began_s = time.monotonic()
     proxy.fault = damage.fault
     accepting(gate)
-    if damage.cuts_delivery:
+    if damage.is_told:
         until(lambda: away(gate), "word that Redis is away")
     time.sleep(max(began_s + FAULT_S - time.monotonic(), 0))
     harmed = proxy.harmed
     proxy.fault = Fault.NONE
     flowing(witness)
-    until(lambda: gate.redis.get("waiting_events") == 0, "an empty spool")
+    drained(gate)
     status, _ = gate.stop()
     seen = balance(gate, witness, server)
     seen.expect(status == 0, f"exit code {status}")
     seen.expect(harmed, "the proxy harmed nothing, so nothing was tested")
-    if damage.cuts_delivery:
+    if damage.is_told:
         seen.notes.append(f"told as {', '.join(away(gate))}")
     return seen

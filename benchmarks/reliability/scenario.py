@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from benchmarks.reliability.proxy import Fault
 from benchmarks.reliability.world import Failed, Gate, RedisServer, Witness, World, until
 
 LONGEST_STALL_S = 2.0
@@ -42,6 +43,16 @@ class Scenario:
     fault: str
     expected: str
     play: Callable[[World], Seen]
+
+
+@dataclass(frozen=True)
+class Damage:
+    """One fault of a proxy and what it must lead to."""
+
+    fault: Fault
+    expected: str
+    is_told: bool = True
+    """Whether the gate must say that what is behind the proxy is away."""
 
 
 @dataclass(frozen=True)
@@ -89,13 +100,25 @@ def accepting(gate: Gate, *, events: int = 4) -> None:
     until(lambda: len(gate.journal.accepted) >= before + events, "accepted events", every_s=0.1)
 
 
+def drained(gate: Gate) -> None:
+    """Wait until Redis has confirmed everything that was accepted."""
+
+    def nothing_waits() -> bool:
+        redis = gate.redis
+        return redis.get("state") == "connected" and redis.get("waiting_events") == 0
+
+    until(nothing_waits, "an empty spool")
+
+
 def balance(gate: Gate, witness: Witness, server: RedisServer, *, stall_of: str | None = "lobby") -> Seen:
     """Compare what was accepted with what the consumer was given, once the gate has ended."""
     seen = Seen()
     accepted = gate.journal.accepted
-    until(lambda: witness.failure or accepted <= witness.seen, "accepted events at the consumer", timeout_s=20) if (
-        accepted <= set(server.event_ids())
-    ) else time.sleep(1)
+    if accepted <= set(server.event_ids()):
+        until(lambda: witness.failure or accepted <= witness.seen, "accepted events at the consumer", timeout_s=20)
+    else:
+        # Some are lost, which is told below; the others get a moment to arrive.
+        time.sleep(1)
     seen.events_in, seen.events_out = len(accepted), len(witness.seen)
     seen.twice, seen.copies = witness.twice, witness.dropped_copies
     lost = accepted - witness.seen

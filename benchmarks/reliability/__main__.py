@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.reliability import camera_proxy, process, redis_proxy, redis_server, soak
+from benchmarks.reliability import camera_proxy, disk, process, redis_proxy, redis_server, soak
 from benchmarks.reliability.clip import write_clip
 from benchmarks.reliability.scenario import Row, Scenario, run
 from benchmarks.reliability.table import markdown
@@ -86,6 +86,7 @@ def wanted(arguments: argparse.Namespace) -> list[Scenario]:
         *redis_server.scenarios(),
         *camera_proxy.scenarios(),
         *process.scenarios(arguments.kills),
+        *disk.scenarios(),
         *soak.scenarios(arguments.soak_s),
     ]
 

@@ -327,6 +327,11 @@ class Witness:
         return sum(1 for times in list(self.given.values()) if times > 1)
 
     @property
+    def written_off(self) -> int:
+        """How many entries the consumer kit put aside because they cannot be read."""
+        return self._stream.counts["dead"]
+
+    @property
     def dropped_copies(self) -> int:
         """How many copies the consumer kit dropped."""
         return self._stream.counts["duplicate"]

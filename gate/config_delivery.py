@@ -51,7 +51,7 @@ class RedisConfig(Section):
     """Most bytes that wait so; a crop takes some 10 kB, with `context_margin` a face may take megabytes."""
 
     timeout_s: float = Field(default=5.0, gt=0, le=60)
-    """Connect and reply time-out."""
+    """Time-out for looking up the name of the server, for connecting and for each reply."""
 
     jpeg_quality: int = Field(default=95, ge=50, le=100)
     """JPEG quality of the published crop."""

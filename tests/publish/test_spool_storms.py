@@ -99,7 +99,7 @@ class World:
         self.backlog = self._open()
 
     def settle(self) -> None:
-        while self.backlog._unwritten or self.backlog._fault is not None:
+        while self.backlog._books.unwritten or self.backlog._fault is not None:
             self.backlog.turn()
         self.backlog.turn()
 
@@ -137,6 +137,7 @@ def test_no_history_loses_doubles_or_reorders_anything(
     make_face: Make, steps: list[tuple[Any, ...]], ready: int
 ) -> None:
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gate.publish.spool_books.READY_EVENTS", ready)
         patch.setattr("gate.publish.spool.READY_EVENTS", ready)
         world = World(Path(folder), make_face)
         try:
@@ -178,7 +179,7 @@ for number in range(first, first + 100_000):
     event = decode({**entry, "seq": str(number).encode()})
     with backlog.changed:
         backlog.push(Waiting(event, sum(map(len, encode(event).values()))))
-        durable = backlog._last_ticket not in backlog._unwritten and backlog._fault is None
+        durable = backlog._last_ticket not in backlog._books.unwritten and backlog._fault is None
     # Accepted means: on the disk. A push that gave up waiting for a busy machine has accepted in memory.
     if durable:
         print("accepted", number, flush=True)

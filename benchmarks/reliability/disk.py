@@ -1,5 +1,6 @@
 """A disk without room, for real: a file system of a few megabytes that something else has filled."""
 
+import contextlib
 import shutil
 import signal
 import sqlite3
@@ -7,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 from benchmarks.reliability.proxy import Fault, Proxy
-from benchmarks.reliability.scenario import NotHere, Scenario, Seen, accepting, balance, drained, flowing
+from benchmarks.reliability.scenario import NotHere, Scenario, Seen, accepting, balance, drained, flowing, told_of_disk
 from benchmarks.reliability.world import World, until
 
 FAMILY = "the gate"
@@ -45,7 +46,7 @@ def full(world: World) -> Seen:
     ballast = fill(disk)
     until(lambda: gate.events_logged()["spool_away"], "word that the disk is full")
     accepting(gate, events=12)
-    ready, stall_s = gate.page("/readyz"), gate.journal.stall_s("lobby")
+    ready, stall_s = told_of_disk(gate), gate.journal.stall_s("lobby")
     gate.signal(signal.SIGSTOP)
     on_full_disk = events_in(disk / "spool", world.folder / "copy-full")
     gate.signal(signal.SIGCONT)
@@ -84,10 +85,12 @@ def mounted(world: World) -> Path:
 
 
 def fill(disk: Path) -> Path:
-    """Leave `ROOM_BYTES` of the disk; gives the file that takes the rest."""
+    """Leave `ROOM_BYTES` of the disk at most; gives the file that takes the rest."""
     ballast = disk / "ballast"
-    free_bytes = shutil.disk_usage(disk).free
-    ballast.write_bytes(bytes(max(free_bytes - ROOM_BYTES, 0)))
+    wanted_bytes = max(shutil.disk_usage(disk).free - ROOM_BYTES, 0)
+    # The gate writes meanwhile, and may be the first to take what was to be left.
+    with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
+        file.write(bytes(wanted_bytes))
     return ballast
 
 

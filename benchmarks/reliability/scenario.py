@@ -119,6 +119,16 @@ def drained(gate: Gate) -> None:
     until(nothing_waits, "an empty spool")
 
 
+def told_of_disk(gate: Gate) -> str:
+    """What `/readyz` says once it says that the disk keeps no events; for moments, as at a new attempt, it may not."""
+
+    def told() -> str:
+        ready = gate.page("/readyz")
+        return ready if "in memory alone" in ready else ""
+
+    return str(until(told, "word in `/readyz` that the disk keeps no events"))
+
+
 def balance(
     gate: Gate,
     witness: Witness,

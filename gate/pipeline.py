@@ -31,6 +31,7 @@ from gate.pipeline_parts import (
     Watcher,
     circumstances_of,
     cut_context,
+    show,
 )
 from gate.quality.signals import measure
 from gate.reasons import Reason
@@ -159,7 +160,7 @@ class Pipeline:
         try:
             judged = self._judge(candidates, seen, ended)
             if self._watcher is not None:
-                _show(self._watcher, seen, judged)
+                show(self._watcher, seen, judged, [candidate.face for candidate in candidates])
             for frame, track in ended:
                 state = self._cameras[frame.camera]
                 self._emit(state.visits.end(track, frame.captured_s, state.now_s))
@@ -415,14 +416,6 @@ class Pipeline:
         start = time.perf_counter()
         yield
         self._report.stage(stage, time.perf_counter() - start)
-
-
-def _show(watcher: Watcher, frames: Iterable[Frame], judged: Iterable[JudgedFace]) -> None:
-    faces: dict[str, list[JudgedFace]] = {}
-    for one in judged:
-        faces.setdefault(one.face.sighting.camera, []).append(one)
-    for frame in frames:
-        watcher.looked(frame, faces.get(frame.camera, ()))
 
 
 def _parts(crops: Image, size: int) -> Iterator[Image]:

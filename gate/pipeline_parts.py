@@ -1,7 +1,7 @@
 """What the engine works with: the seams to its neighbours, and what it remembers of a camera."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -14,7 +14,7 @@ from gate.decide.zones import Approach, in_zone
 from gate.faces.change import PictureChange
 from gate.faces.geometry import outside_share
 from gate.faces.tracker import Tracker
-from gate.types import Frame, Image, JudgedFace, Rating, Sighting, TrackedFace
+from gate.types import Frame, Image, JudgedFace, Rating, ScoredFace, Sighting, TrackedFace
 
 
 class Scorer(Protocol):
@@ -95,8 +95,14 @@ class PipelineReport(Protocol):
 class Watcher(Protocol):
     """Who shows people what the cameras see. Called in the engine's thread: it may keep what it is given, no more."""
 
-    def looked(self, frame: Frame, faces: Sequence[JudgedFace]) -> None:
-        """A frame was looked at, and these faces were judged; those that waited for a score are of earlier frames."""
+    def looked(self, frame: Frame, judged: Sequence[JudgedFace], unscored: Sequence[TrackedFace]) -> None:
+        """A frame was looked at.
+
+        Args:
+            frame: The frame.
+            judged: Faces that have a verdict now; those that waited for a score are of earlier frames.
+            unscored: Its other faces: left out, or waiting for their turn.
+        """
         ...
 
 
@@ -190,3 +196,24 @@ def cut_context(frame: Frame, tracked: TrackedFace, margin: float) -> Image | No
     cut = frame.image[top:bottom, left:right]
     # A copy, lest the best shot of a long visit keeps the whole frame.
     return cut.copy() if cut.size else None
+
+
+def show(
+    watcher: Watcher, frames: Iterable[Frame], judged: Iterable[JudgedFace], measured: Iterable[ScoredFace]
+) -> None:
+    """Show a watcher the frames of a step with all their faces; those of `measured` without a verdict are unscored."""
+    faces: dict[str, list[JudgedFace]] = {}
+    others: dict[str, list[TrackedFace]] = {}
+    told = set()
+    for one in judged:
+        faces.setdefault(one.face.sighting.camera, []).append(one)
+        told.add(_place(one.face))
+    for face in measured:
+        if _place(face) not in told:
+            others.setdefault(face.sighting.camera, []).append(face.tracked)
+    for frame in frames:
+        watcher.looked(frame, faces.get(frame.camera, ()), others.get(frame.camera, ()))
+
+
+def _place(face: ScoredFace) -> tuple[str, int, int]:
+    return face.sighting.camera, face.sighting.seq, face.tracked.track

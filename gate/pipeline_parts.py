@@ -1,7 +1,9 @@
 """What the engine works with: the seams to its neighbours, and what it remembers of a camera."""
 
 import math
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -90,6 +92,50 @@ class PipelineReport(Protocol):
     def visit(self, camera: str, result: str, *, best_quality: float | None) -> None:
         """A visit ended: `published` or `unusable`; the best quality is None where no face was worth scoring."""
         ...
+
+
+class Tracer(Protocol):
+    """Who follows single frames. Called in the engine's thread."""
+
+    def taken(self, frames: Sequence[Frame]) -> None:
+        """Their way through the engine begins."""
+        ...
+
+    def stage(self, stage: str, of: Iterable[Frame | Sighting], seconds: float, told: Mapping[str, str | int]) -> None:
+        """A stage worked on these frames for so long, until now, and tells this about it."""
+        ...
+
+    def broken(self, frame: Frame) -> None:
+        """A frame could not be looked at."""
+        ...
+
+    def left(self, frames: Sequence[Frame]) -> None:
+        """The step that looked at these frames is over."""
+        ...
+
+
+class Stages:
+    """Times the stages of a step.
+
+    Args:
+        report: Is told how long each took.
+        tracer: Is told for which frames too; None costs nothing.
+    """
+
+    def __init__(self, report: PipelineReport, tracer: Tracer | None) -> None:
+        self._report = report
+        self._tracer = tracer
+
+    @contextmanager
+    def timed(self, stage: str, of: Iterable[Frame | Sighting] = ()) -> Iterator[dict[str, str | int]]:
+        """Time a stage that works on these frames; what is written into the dictionary goes into their traces."""
+        told: dict[str, str | int] = {}
+        start = time.perf_counter()
+        yield told
+        seconds = time.perf_counter() - start
+        self._report.stage(stage, seconds)
+        if self._tracer is not None:
+            self._tracer.stage(stage, of, seconds, told)
 
 
 class Watcher(Protocol):

@@ -13,7 +13,7 @@ from gate.config import DecideConfig
 from gate.decide.visits import FacePublication, Publication, VisitBook, VisitEnd
 from gate.faces.tracker import Tracker
 from gate.pipeline import Pipeline
-from gate.pipeline_parts import CameraState, Watcher
+from gate.pipeline_parts import CameraState, Tracer, Watcher
 from gate.types import Face, FloatArray, Frame, Image, Rating
 from tests.conftest import FakeClock
 
@@ -121,6 +121,7 @@ class Gate:
         rules: DecideConfig | None = None,
         max_scores_per_s: float | None = None,
         watcher: Watcher | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         numbers = iter(range(10**6))
         self.script = Script(clock)
@@ -144,6 +145,7 @@ class Gate:
             context_margin=0.2,
             crops_at_once=2,
             watcher=watcher,
+            tracer=tracer,
         )
 
     @property

@@ -14,7 +14,7 @@ from PIL import Image as Picture
 
 from gate.bench.clip import write_virtual_clip
 from gate.cli import build_parser
-from gate.types import Image
+from gate.types import CROP_SIDE_PX, Image
 from tests.conftest import REPOSITORY
 
 PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
@@ -58,7 +58,9 @@ HERE = {
         {}, "--port 0", leaves="counts.json"
     ),
     ".venv/bin/gate score faces/ --method regressor -o scores.csv": Here({}, leaves="scores.csv"),
-    "gate score faces/ --aligned --method regressor --option precision=bfloat16": Here({}, "-o half.csv", "half.csv"),
+    "gate score faces/ --aligned --method regressor --option precision=bfloat16": Here(
+        {"faces/": "aligned/"}, "-o half.csv", "half.csv"
+    ),
     "gate tune -c gate.yaml --seconds 86400 -o tuned --accept-rate 0.9": Here(
         {"86400": "10"}, leaves="tuned/report.md"
     ),
@@ -154,9 +156,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory, portraits: dict[str, Image]
     (folder / "gate.yaml").write_text(yaml.safe_dump(data))
     for film in ("clip.mp4", "your-camera.mp4"):
         write_virtual_clip(folder / film, 3.0, width=640, height=360)
-    (folder / "faces").mkdir()
+    for kind in ("faces", "aligned"):
+        (folder / kind).mkdir()
     for name in ("astronaut", "grace_hopper"):
-        Picture.fromarray(portraits[name]).save(folder / "faces" / f"{name}.png")
+        portrait = Picture.fromarray(portraits[name])
+        portrait.save(folder / "faces" / f"{name}.png")
+        portrait.resize((CROP_SIDE_PX, CROP_SIDE_PX)).save(folder / "aligned" / f"{name}.png")
     return folder
 
 

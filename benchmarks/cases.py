@@ -14,8 +14,8 @@ from gate.nets.heads import Crfiqa, DiffiqaR, Ediffiqa
 from gate.nets.iresnet import iresnet18, iresnet50, iresnet100
 from gate.nets.mobilefacenet import mobilefacenet
 from gate.nets.unet import Unet
-from gate.quality.backbone import InputContract
 from gate.quality.baselines import EmbeddingNorm, MirrorCosine
+from gate.quality.contract import InputContract
 from gate.quality.diffiqa import DifFIQA
 from gate.quality.diffiqa import seeded_noise as diffusion_noise
 from gate.quality.faceqan import FaceQAN

@@ -18,7 +18,8 @@ from torch.nn import functional
 from gate.nets.diffusion import add_noise, cosine_alphas_cumprod, denoise, denoise_path
 from gate.nets.norm import BatchNorm2d
 from gate.nets.prelu import PReLU
-from gate.quality.backbone import Backbone, InputContract
+from gate.quality.backbone import Backbone
+from gate.quality.contract import InputContract
 from gate.types import FloatArray, Image
 
 

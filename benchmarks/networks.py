@@ -7,8 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gate.quality.backbone import Backbone, InputContract
-from gate.quality.loading import ARCHITECTURES, CONTRACTS, architecture, load_backbone
+from gate.quality.backbone import Backbone
+from gate.quality.contract import CONTRACTS, InputContract
+from gate.quality.loading import ARCHITECTURES, architecture, load_backbone
 from gate.types import CROP_SIDE_PX, Image
 
 

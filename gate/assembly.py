@@ -28,6 +28,7 @@ from gate.decide.visits import VisitBook
 from gate.errors import CaptureError
 from gate.faces.build import DEFAULT_WEIGHTS, build_detector
 from gate.faces.detector import Detector
+from gate.faces.stillness import Stillness
 from gate.faces.tracker import Tracker
 from gate.observe.access import Access
 from gate.observe.http import HttpServer
@@ -41,7 +42,7 @@ from gate.publish.jpeg import encode_crop
 from gate.publish.waiting import DropReason
 from gate.quality import load_method
 from gate.quality.calibration import CalibrationTable
-from gate.quality.device import resolve_device
+from gate.quality.device import cpu_threads, require_torch, resolve_device
 from gate.quality.precision import OPTION as PRECISION
 from gate.reasons import FallbackCause
 from gate.thresholds import Thresholds
@@ -146,6 +147,8 @@ def load_detector(config: GateConfig) -> Detector:
         min_score=section.min_score,
         nms_iou=section.nms_iou,
         max_side_px=section.max_side_px,
+        backend=config.backend,
+        threads=cpu_threads(),
     )
 
 
@@ -171,7 +174,6 @@ def load_scorer(config: GateConfig, clock: Clock, report: "FallbackReport") -> "
         GateError: no method can be used, or one is asked for what it cannot do.
     """
     section = config.quality
-    # First: it tells a broken torch in words.
     device = resolve_device(section.device)
     from gate.quality.fallback import FallbackMethod
     from gate.quality.opinion import SecondOpinion
@@ -238,6 +240,7 @@ class _Loader:
             max_batch=self.config.quality.max_batch,
             calibration=self.calibration,
             zoo=Zoo(self.config.weights.folder, fetching=fetch and self.fetching),
+            backend=self.config.backend,
             **self._options(device),
         )
 
@@ -272,6 +275,7 @@ def load_duplicate_books(config: GateConfig, known: Mapping[str, DuplicateBook])
 def _load_embed(config: GateConfig) -> Embed:
     """The network that tells duplicates. Raises `GateError`."""
     device = resolve_device(config.quality.device)
+    require_torch()
     import torch
 
     from gate.quality.loading import load_backbone
@@ -351,6 +355,7 @@ def build_open_state(config: GateConfig, camera: CameraConfig, visits: VisitBook
         visits=visits,
         lossless=camera.pace == "fast",
         rules=rules,
+        stillness=Stillness() if config.detector.skip_still else None,
     )
 
 

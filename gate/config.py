@@ -21,6 +21,7 @@ from gate.config_section import Section
 from gate.config_tracing import TracingConfig
 from gate.config_zones import ZonesConfig
 from gate.errors import ConfigError
+from gate.inference import Backend
 
 __all__ = [
     "CameraConfig",
@@ -73,6 +74,10 @@ class DetectorConfig(Section):
     max_side_px: int = Field(default=640, ge=160, le=4096)
     """Frames are scaled down to this longer side for detection; crops are cut from the full frame."""
 
+    skip_still: bool = True
+    """Frames that show what a frame without faces showed less than a second before are not searched; they count as
+    looked at, and in `facegate_frames_still_total`. Nobody is skipped who is being followed."""
+
 
 class TrackerConfig(Section):
     """How detections become tracks."""
@@ -119,6 +124,11 @@ class GateConfig(Section):
 
     quality: QualityConfig = QualityConfig()
     """Face image quality."""
+
+    backend: Backend = "auto"
+    """What runs detection and regressor on a CPU. `auto` takes OpenVINO where it is installed, else OpenCV and torch.
+    `openvino` and `onnxruntime` run regressors that come as ONNX files, the shipped one among them, without torch;
+    detection is by OpenCV but with `openvino`. Other methods, and GPUs, always need torch."""
 
     decide: DecideConfig = DecideConfig()
     """Bars and publication."""

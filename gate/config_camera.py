@@ -80,7 +80,7 @@ class CameraConfig(Section):
     """`rtsp://` only: wait at this address for a camera that pushes, instead of dialling it."""
 
     open_timeout_s: float = Field(default=10.0, gt=0, le=120)
-    """How long opening the camera may take."""
+    """How long opening the camera may take: for its name, for connecting, and for learning what it sends, each."""
 
     read_timeout_s: float = Field(default=10.0, gt=0, le=120)
     """How long the camera may send no picture before it counts as lost."""

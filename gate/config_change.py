@@ -11,6 +11,7 @@ IN_PLACE = frozenset({"decide", "zones"})
 REASONS = {
     "detector": "its network is loaded at the start",
     "tracker": "tracks that are open were begun with it",
+    "backend": "the networks are loaded at the start",
     "quality": "the methods are loaded, tested and timed at the start",
     "redis": "what waits for delivery was accepted for that stream",
     "spool": "what waits for delivery lies there",
@@ -88,13 +89,14 @@ def _needs_connection(old: CameraConfig, new: CameraConfig) -> bool:
 
 
 def _fixed(old: GateConfig, new: GateConfig) -> list[str]:
-    keys = [
-        f"{section}.{key}"
-        for section in GateConfig.model_fields
-        if section not in {"cameras", "decide"}
-        for key in differing(getattr(old, section), getattr(new, section))
-    ]
-    return [key for key in keys if key != "log.level"]
+    keys: list[str] = []
+    for name in differing(old, new):
+        before, after = getattr(old, name), getattr(new, name)
+        if isinstance(before, Section) and isinstance(after, Section):
+            keys += [f"{name}.{key}" for key in differing(before, after)]
+        else:
+            keys.append(name)
+    return [key for key in keys if key != "log.level" and key.partition(".")[0] not in {"cameras", "decide"}]
 
 
 def differing(old: Section, new: Section) -> list[str]:

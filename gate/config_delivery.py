@@ -15,10 +15,12 @@ class RedisConfig(Section):
     (both with `rediss` for TLS) or `embedded:` (a private server, nothing kept). Never logged as it is."""
 
     password_file: Path | None = None
-    """File that holds the password, when it is not part of the URL."""
+    """File that holds the password, when it is not part of the URL; its trailing newline is ignored. A bare name is
+    looked for among systemd's credentials and in /run/secrets."""
 
     sentinel_password_file: Path | None = None
-    """File that holds the password of the Sentinels themselves, where they ask for one."""
+    """File that holds the password of the Sentinels themselves, where they ask for one; found as
+    `redis.password_file`."""
 
     ca_file: Path | None = None
     """TLS: certificates of the authorities that the server's must come from; null takes those of the system."""
@@ -49,7 +51,7 @@ class RedisConfig(Section):
     """Most bytes that wait so; a crop takes some 10 kB, with `context_margin` a face may take megabytes."""
 
     timeout_s: float = Field(default=5.0, gt=0, le=60)
-    """Connect and reply time-out."""
+    """Time-out for looking up the name of the server, for connecting and for each reply."""
 
     jpeg_quality: int = Field(default=95, ge=50, le=100)
     """JPEG quality of the published crop."""
@@ -89,4 +91,5 @@ class SpoolConfig(Section):
     """Longest that an event waits before it is dropped, in hours; null keeps it for ever."""
 
     key_file: Path | None = None
-    """Encrypt with the key in this file: 32 bytes as base64 or hex. Needs `facegate[encryption]`."""
+    """Encrypt with the key in this file: 32 bytes as base64 or hex, found as `redis.password_file`. Needs
+    `facegate[encryption]`."""

@@ -52,7 +52,8 @@ class HttpConfig(Section):
 
     token_file: Path | None = None
     """File that holds the token clients must show, 16 to 256 characters without spaces: as `Authorization: Bearer`, or
-    once in a browser. Read again when it changes."""
+    once in a browser. Read again when it changes. A bare name is looked for among systemd's credentials and in
+    /run/secrets."""
 
     tls: TlsConfig | None = None
     """Speak HTTPS; null speaks HTTP."""

@@ -88,7 +88,7 @@ class QualityConfig(Section):
     """Most crops scored at once."""
 
     threads: int | None = Field(default=None, ge=1, le=256)
-    """CPU threads of torch; default is half of the cores, at least one."""
+    """CPU threads of a network; default is half of the cores, at least one."""
 
     @property
     def chain(self) -> tuple[FallbackConfig, ...]:

@@ -44,6 +44,7 @@ from gate.publish.publisher import Publisher
 from gate.publish.sink import Sink
 from gate.publish.ulid import UlidFactory
 from gate.publish.waiting import DropReason
+from gate.quality.device import set_cpu_threads
 from gate.quality.fallback import FallbackMethod
 from gate.reasons import FallbackCause
 from gate.reload import ConfigFile, Reloader
@@ -382,11 +383,10 @@ def has_an_end(camera: CameraConfig) -> bool:
 
 
 def _set_threads(threads: int | None) -> None:
-    """Share the cores between torch, which scores, and OpenCV, which detects, instead of giving each all of them."""
+    """Share the cores between what scores and OpenCV, which detects, instead of giving each all of them."""
     import cv2
-    import torch
 
     # A container may be given fewer cores than the machine has.
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    torch.set_num_threads(threads or max(1, cores // 2))
+    set_cpu_threads(threads or max(1, cores // 2))
     cv2.setNumThreads(max(1, cores // 2))

@@ -20,6 +20,7 @@ from gate.publish.redis_sink import RedisSink
 from gate.publish.sealing import AesGcmSeal, read_key
 from gate.publish.spool import SpooledBacklog, SpoolLimits
 from gate.publish.spool_file import SpoolCause, SpoolFile
+from gate.secret_files import read_secret, secret_path
 
 log = structlog.get_logger(__name__)
 
@@ -82,7 +83,7 @@ def _read_secret(key: str, path: Path | None) -> str | None:
     if path is None:
         return None
     try:
-        return path.read_text(encoding="utf-8").rstrip("\r\n")
+        return read_secret(path)
     except (OSError, UnicodeDecodeError) as error:
         problem = getattr(error, "strerror", None) or "not UTF-8 text"
         raise ConfigError(f"{key} {path}: {problem}.") from None
@@ -135,4 +136,4 @@ def spool_folder(section: SpoolConfig) -> Path:
 
 
 def _seal(section: SpoolConfig) -> AesGcmSeal | None:
-    return None if section.key_file is None else AesGcmSeal(read_key(section.key_file))
+    return None if section.key_file is None else AesGcmSeal(read_key(secret_path(section.key_file)))

@@ -6,7 +6,7 @@ counted as unscored. Nothing here waits for Redis or a camera.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -34,9 +34,10 @@ from gate.pipeline_parts import (
     show,
 )
 from gate.quality.signals import measure
+from gate.rater import Rater
 from gate.reasons import Reason
 from gate.shedding import Shedding
-from gate.types import Frame, Image, JudgedFace, Rating, ScoredFace, TrackedFace, Verdict
+from gate.types import Face, Frame, Image, JudgedFace, Rating, ScoredFace, TrackedFace, Verdict
 
 log = structlog.get_logger(__name__)
 
@@ -100,22 +101,24 @@ class Pipeline:
         self._cameras = dict(cameras)
         self._board = board
         self._detector = detector
-        self._scorer = scorer
+        self._rater = Rater(scorer, report, crops_at_once)
         self._publish = publish
         self._report = report
         self._clock = clock
         self._context_margin = context_margin
         self._max_gap_s = max_gap_s
-        self._crops_at_once = crops_at_once
         self._watcher = watcher
         self._shedding = shedding
         self._tracer = tracer
         self._timed = Stages(report, tracer).timed
         self._displaced = board.displaced
-        self.failures_in_a_row = 0
-        """How often scoring has failed since it last worked."""
         self.broken_in_a_row = 0
         """How many frames, of whichever camera, could not be looked at since one could."""
+
+    @property
+    def failures_in_a_row(self) -> int:
+        """How often scoring has failed since it last worked."""
+        return self._rater.failures_in_a_row
 
     def step(self, timeout_s: float) -> int:
         """Look at what the cameras have now; returns the number of frames, 0 after the time-out."""
@@ -213,14 +216,25 @@ class Pipeline:
     def _follow(self, frame: Frame) -> TrackUpdate:
         """Detect the faces of a frame and give them their tracks."""
         state = self._cameras[frame.camera]
-        with self._timed("detect", (frame,)) as told:
-            faces = self._detector.detect(frame.image)
-            told["faces"] = len(faces)
+        state.now_s = self._time_of(frame, state)
+        faces = self._faces(frame, state)
         with self._timed("track", (frame,)):
-            state.now_s = self._time_of(frame, state)
             update = state.tracker.update(faces, state.now_s, changed=state.change.sees(frame.image))
         state.approach.end(update.ended)
         return update
+
+    def _faces(self, frame: Frame, state: CameraState) -> Sequence[Face]:
+        """The faces of a frame; it is not searched where it shows what an empty one has shown."""
+        still = state.stillness
+        if still is not None and not len(state.tracker) and still.same_as_empty(frame.image, state.now_s):
+            self._report.still(frame.camera)
+            return ()
+        with self._timed("detect", (frame,)) as told:
+            faces = self._detector.detect(frame.image)
+            told["faces"] = len(faces)
+        if still is not None:
+            still.searched(frame.image, state.now_s, found=bool(faces))
+        return faces
 
     def _time_of(self, frame: Frame, state: CameraState) -> float:
         """Seconds for the tracker: a file played fast has its own time, everything else the machine's.
@@ -311,8 +325,8 @@ class Pipeline:
         if not faces:
             return []
         with self._timed("score", [face.sighting for face in faces]) as told:
-            ratings = self._ratings(np.stack([face.crop for face in faces]))
-            told["batch"], told["method"] = len(faces), self._scorer.name
+            ratings = self._rater.rate(np.stack([face.crop for face in faces]))
+            told["batch"], told["method"] = len(faces), ratings[0].method
         self._report.batch(len(faces))
         return [self._rated(face, rating) for face, rating in zip(faces, ratings, strict=True)]
 
@@ -333,26 +347,6 @@ class Pipeline:
         state = self._cameras[face.sighting.camera]
         quality = math.nan if face.quality is None else face.quality
         return quality_reasons(state.rules, quality, passed_before=state.visits.has_passed(face.tracked.track))
-
-    def _ratings(self, crops: Image) -> list[Rating]:
-        """One a crop; not-a-number for all when scoring fails, so that every face is still counted."""
-        try:
-            ratings = [rating for part in _parts(crops, self._crops_at_once) for rating in self._rate(part)]
-        except Exception:
-            self.failures_in_a_row += 1
-            log.exception("scoring_failed", method=self._scorer.name, failures_in_a_row=self.failures_in_a_row)
-            self._report.scored(ok=False)
-            return [Rating(math.nan, math.nan, self._scorer.name, self._scorer.model)] * len(crops)
-        self.failures_in_a_row = 0
-        self._report.scored(ok=True)
-        return ratings
-
-    def _rate(self, crops: Image) -> Sequence[Rating]:
-        ratings = self._scorer.rate(crops)
-        if len(ratings) != len(crops):
-            raise ValueError(f"{len(crops)} crops gave {len(ratings)} ratings")
-        self._report.alive()
-        return ratings
 
     def _decide(self, candidate: _Candidate) -> JudgedFace:
         face, state = candidate.face, self._cameras[candidate.face.sighting.camera]
@@ -425,8 +419,3 @@ class Pipeline:
 
     def _context(self, frame: Frame, tracked: TrackedFace) -> Image | None:
         return None if self._context_margin is None else cut_context(frame, tracked, self._context_margin)
-
-
-def _parts(crops: Image, size: int) -> Iterator[Image]:
-    for start in range(0, len(crops), size):
-        yield crops[start : start + size]

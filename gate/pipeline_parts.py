@@ -15,6 +15,7 @@ from gate.decide.worth import ScoreBook
 from gate.decide.zones import Approach, in_zone
 from gate.faces.change import PictureChange
 from gate.faces.geometry import outside_share
+from gate.faces.stillness import Stillness
 from gate.faces.tracker import Tracker
 from gate.types import Frame, Image, JudgedFace, Rating, ScoredFace, Sighting, TrackedFace
 
@@ -62,6 +63,10 @@ class PipelineReport(Protocol):
 
     def broken(self, camera: str) -> None:
         """A frame could not be looked at."""
+        ...
+
+    def still(self, camera: str) -> None:
+        """A frame was not searched, for it showed what an empty one had shown."""
         ...
 
     def stage(self, stage: str, seconds: float) -> None:
@@ -173,6 +178,9 @@ class CameraState:
     """Which of its faces are scored."""
 
     change: PictureChange = field(default_factory=PictureChange)
+
+    stillness: Stillness | None = None
+    """What an empty picture looks like; None has every frame searched."""
 
     taken_s: float = -math.inf
     """Monotonic seconds when the engine last took a frame of this camera."""

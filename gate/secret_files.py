@@ -20,13 +20,13 @@ def secret_path(file: Path, *, docker: Path = DOCKER_SECRETS) -> Path:
 
 
 def read_secret(file: Path) -> str:
-    """The text of a secret's file without its trailing newline.
+    """The text of a secret's file without its trailing newline, of either kind.
 
     Raises:
         OSError: it cannot be read.
         UnicodeDecodeError: it is not UTF-8 text.
     """
-    return secret_path(file).read_text(encoding="utf-8").removesuffix("\n")
+    return secret_path(file).read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
 
 
 def version_of(file: Path) -> tuple[int, int, int] | None:

@@ -34,6 +34,8 @@ SERVER = Path(__file__).resolve().parent.parent / "tests" / "capture" / "rtsp_ca
 MISSING_EVERY = 8
 READ_TIMEOUT_S = 1.0
 SAMPLE_S = 0.25
+PARTS = 6
+"""How often the samples are told: every ten minutes of an hour."""
 
 RSS_GROWTH_BYTES = 16_000_000
 """Decoders come and go in other places of the heap each time: 1, 3 and 4 MB in runs of 40 to 60 s with 64 cameras.
@@ -145,14 +147,15 @@ def soak(arguments: argparse.Namespace, port: int, counts: Counts) -> list[Sampl
     for one in cameras:
         one.start()
     samples: list[Sample] = []
-    ends_s, told = clock.monotonic_s() + arguments.seconds, 0
-    while (left_s := ends_s - clock.monotonic_s()) > 0:
-        board.take(min(SAMPLE_S, left_s))
+    began_s, told = clock.monotonic_s(), -1
+    while (passed_s := clock.monotonic_s() - began_s) < arguments.seconds:
+        board.take(min(SAMPLE_S, arguments.seconds - passed_s))
         samples.append(Sample.now())
-        if (tenths := int(10 * (1 - left_s / arguments.seconds))) > told:
-            told = tenths
-            print(f"{tenths * 10:3d} %: {samples[-1]}, {counts.seen['up']} connections", flush=True)
+        if (part := int(PARTS * passed_s / arguments.seconds)) > told:
+            told = part
+            print(f"{passed_s:5.0f} s: {samples[-1]}, {counts.seen['up']} connections", flush=True)
         time.sleep(SAMPLE_S)
+    print(f"{arguments.seconds:5.0f} s: {samples[-1]}, {counts.seen['up']} connections", flush=True)
     for one in cameras:
         one.stop()
     stuck = [one.camera for one in cameras if not one.join(PARTING_S)]
@@ -198,6 +201,7 @@ def main() -> int:
         samples = soak(arguments, port, counts)
         gc.collect()
         after = Sample.now()
+    print(f"before: {before}; after: {after}")
     print(", ".join(f"{what} {n}" for what, n in sorted(counts.seen.items())))
     silent = [n for n in range(arguments.cameras) if (n + 1) % MISSING_EVERY and not counts.frames[f"cam{n}"]]
     found = [*verdicts(before, samples, after, arguments.cameras), (not silent, f"cameras never read: {len(silent)}")]

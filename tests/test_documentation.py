@@ -51,7 +51,7 @@ def test_no_file_names_a_registry_or_a_folder_of_somebodys_machine() -> None:
     for name in listed.splitlines():
         path = REPOSITORY / name
         if (
-            path.suffix not in {".png", ".jpg", ".safetensors"}
+            path.suffix not in {".png", ".jpg", ".onnx", ".safetensors"}
             and path.is_file()
             and forbidden.search(path.read_text(encoding="utf-8"))
         ):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from gate.config import DecideConfig
 from gate.decide.visits import FacePublication, Publication, VisitBook, VisitEnd
+from gate.faces.stillness import Stillness
 from gate.faces.tracker import Tracker
 from gate.pipeline import Pipeline
 from gate.pipeline_parts import CameraState, Tracer, Watcher
@@ -86,6 +87,9 @@ class Counts:
 
     def broken(self, camera: str) -> None:
         self.frames["broken"] += 1
+
+    def still(self, camera: str) -> None:
+        self.frames["still"] += 1
 
     def stage(self, stage: str, seconds: float) -> None:
         self.stages[stage] += 1
@@ -408,3 +412,16 @@ def test_counts_add_up_whatever_happens(
     assert sum(end.visit.faces for end in gate.ends) == shown
     assert sum(end.visit.accepted for end in gate.ends) == gate.counts.reasons["accepted"]
     assert sum(gate.counts.visits.values()) == len(gate.ends)
+
+
+def test_an_empty_picture_is_not_searched_again_until_somebody_may_have_come(gate: Gate, fake_clock: FakeClock) -> None:
+    (state,) = gate.pipeline._cameras.values()
+    state.stillness = Stillness()
+    for faces in ([], [], [], [], [a_face()], [a_face()]):
+        gate.script.show(*faces)
+        gate.step()
+        fake_clock.advance(0.3)
+    # The first is searched, three show the same; more than a second later it is searched all the same, and who is found
+    # is followed.
+    assert gate.counts.frames == {"processed": 6, "still": 3}
+    assert gate.counts.stages["detect"] == 3

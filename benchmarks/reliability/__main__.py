@@ -15,11 +15,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.reliability import camera_proxy, process, redis_proxy, redis_server, soak
+from benchmarks.reliability import camera_proxy, disk, process, redis_proxy, redis_server, soak
 from benchmarks.reliability.clip import write_clip
 from benchmarks.reliability.scenario import Row, Scenario, run
 from benchmarks.reliability.table import markdown
 from benchmarks.reliability.world import REPOSITORY, Program, RedisServer, World
+from gate.errors import WeightsError
+from gate.weights.zoo import Zoo
 
 BEGIN, END = "<!-- reliability: begin -->", "<!-- reliability: end -->"
 PAGE = REPOSITORY / "docs" / "reliability.md"
@@ -33,6 +35,12 @@ def main() -> int:
     scenarios = [scenario for scenario in wanted(arguments) if arguments.only in f"{scenario.family}: {scenario.fault}"]
     if not scenarios:
         print(f"reliability: no scenario has {arguments.only!r} in its name", file=sys.stderr)
+        return 2
+    try:
+        # Fetched where it is missing: a gate of a scenario would do without, and the scenario wait for it in vain.
+        Zoo().ensure("yunet")
+    except WeightsError as error:
+        print(f"reliability: {error}", file=sys.stderr)
         return 2
     rows = []
     with tempfile.TemporaryDirectory(prefix="gate-") as folder:
@@ -78,6 +86,7 @@ def wanted(arguments: argparse.Namespace) -> list[Scenario]:
         *redis_server.scenarios(),
         *camera_proxy.scenarios(),
         *process.scenarios(arguments.kills),
+        *disk.scenarios(),
         *soak.scenarios(arguments.soak_s),
     ]
 

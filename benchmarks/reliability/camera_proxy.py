@@ -1,12 +1,11 @@
 """Faults of the connection between a camera and the gate."""
 
 import time
-from dataclasses import dataclass
 from functools import partial
 
 from benchmarks.reliability.clip import FPS, pictures
 from benchmarks.reliability.proxy import Fault, Proxy
-from benchmarks.reliability.scenario import Scenario, Seen, balance, flowing
+from benchmarks.reliability.scenario import Damage, Scenario, Seen, balance, flowing
 from benchmarks.reliability.world import Gate, World, until
 from tests.capture.rtsp_camera import Conduct, encode, serving
 
@@ -15,24 +14,14 @@ FAULT_S = 2.5
 READ_TIMEOUT_S = 1.0
 
 
-@dataclass(frozen=True)
-class Damage:
-    """One fault of the proxy and what it must lead to."""
-
-    fault: Fault
-    expected: str
-    loses: bool = True
-    """Whether the gate must say that the camera is lost."""
-
-
 DAMAGES = (
     Damage(Fault.CUT, "lost, dialled again with growing pauses, back by itself"),
     Damage(Fault.RESET, "as cut"),
     Damage(Fault.STALL, "lost as `stalled` after `read_timeout_s` without a picture; back by itself"),
-    Damage(Fault.DELAY, "pictures come later; the camera is not lost", loses=False),
+    Damage(Fault.DELAY, "pictures come later; the camera is not lost", is_told=False),
     Damage(Fault.BLACK_HOLE, "lost as `stalled` or `timeout`; back by itself"),
     Damage(Fault.LOST_REPLY, "the camera's answer to PLAY never comes: lost, back by itself"),
-    Damage(Fault.CORRUPT_REPLIES, "pictures that cannot be decoded are counted, or the camera is lost", loses=False),
+    Damage(Fault.CORRUPT_REPLIES, "pictures that cannot be decoded are counted, or the camera is lost", is_told=False),
     Damage(Fault.SLOW_LORIS, "lost as `stalled` although bytes come; back by itself"),
 )
 
@@ -73,7 +62,7 @@ def play(damage: Damage, world: World) -> Seen:
     proxy.fault = damage.fault
     if damage.fault is Fault.LOST_REPLY:
         until(lambda: proxy.connections > before, "a camera that is dialled again")
-    if damage.loses:
+    if damage.is_told:
         until(lambda: lost(gate), "word that the camera is lost")
     time.sleep(FAULT_S)
     harmed, others = proxy.harmed, len(gate.journal.frames_s("lobby"))

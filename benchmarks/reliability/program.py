@@ -50,7 +50,7 @@ def _is_on_disk(publisher: Publisher, event: Event) -> bool:
     if not isinstance(backlog, SpooledBacklog):
         return False
     with backlog.changed:
-        unwritten = backlog._unwritten.values()  # noqa: SLF001 - as above
+        unwritten = backlog._books.unwritten.values()  # noqa: SLF001 - as above
         return all(waiting.event.event_id != event.event_id for waiting in unwritten)
 
 

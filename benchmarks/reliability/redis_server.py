@@ -2,7 +2,7 @@
 
 import time
 
-from benchmarks.reliability.scenario import Scenario, Seen, accepting, away, balance, flowing
+from benchmarks.reliability.scenario import Scenario, Seen, accepting, away, balance, drained, flowing
 from benchmarks.reliability.world import RedisServer, World, free_port, until
 
 FAMILY = "Redis"
@@ -31,7 +31,7 @@ def killed(world: World) -> Seen:
     time.sleep(AWAY_S)
     server.start()
     flowing(witness)
-    until(lambda: gate.redis.get("waiting_events") == 0, "an empty spool")
+    drained(gate)
     gate.stop()
     return _told(gate_causes=away(gate), seen=balance(gate, witness, server))
 
@@ -48,7 +48,7 @@ def paused(world: World) -> Seen:
     time.sleep(AWAY_S)
     server.thaw()
     flowing(witness)
-    until(lambda: gate.redis.get("waiting_events") == 0, "an empty spool")
+    drained(gate)
     gate.stop()
     return _told(gate_causes=away(gate), seen=balance(gate, witness, server))
 
@@ -65,7 +65,7 @@ def full(world: World) -> Seen:
     time.sleep(AWAY_S)
     server.ask("CONFIG", "SET", "maxmemory", "0")
     flowing(witness)
-    until(lambda: gate.redis.get("waiting_events") == 0, "an empty spool")
+    drained(gate)
     gate.stop()
     return _told(gate_causes=away(gate), seen=balance(gate, witness, server))
 
@@ -92,7 +92,7 @@ def failover(world: World) -> Seen:
     master.kill()
     accepting(gate)
     flowing(witness, events=8)
-    until(lambda: gate.redis.get("waiting_events") == 0, "an empty spool")
+    drained(gate)
     gate.stop()
     return _told(gate_causes=away(gate), seen=balance(gate, witness, replica))
 
@@ -114,7 +114,7 @@ def renamed(world: World) -> Seen:
     renaming.kill()
     good.start()
     flowing(witness)
-    until(lambda: gate.redis.get("waiting_events") == 0, "an empty spool")
+    drained(gate)
     gate.stop()
     return _told(gate_causes=away(gate), seen=balance(gate, witness, good))
 

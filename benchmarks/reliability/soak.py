@@ -9,14 +9,17 @@ from pathlib import Path
 
 from benchmarks.reliability.clip import FPS, pictures
 from benchmarks.reliability.proxy import Fault, Proxy
-from benchmarks.reliability.scenario import Scenario, Seen, balance, flowing
-from benchmarks.reliability.world import World, until
+from benchmarks.reliability.scenario import Scenario, Seen, balance, drained, flowing
+from benchmarks.reliability.world import World
 from tests.capture.rtsp_camera import Conduct, encode, serving
 
 FAMILY = "soak"
 WEATHER_S = (1.0, 4.0)
 CALM_S = (1.0, 6.0)
 SAMPLE_S = 1.0
+PARTS = 6
+"""Parts of the run after each of which the row says what was needed: every ten minutes of an hour."""
+
 CALM_AGAIN_S = 45.0
 """A camera that hangs while it is opened holds its thread until its time-outs are over."""
 
@@ -85,7 +88,7 @@ def soak(seconds: float, world: World) -> Seen:
                 samples.append(Sample.of(gate.pid))
                 time.sleep(SAMPLE_S)
     flowing(witness)
-    until(lambda: gate.redis.get("waiting_events") == 0, "an empty spool")
+    drained(gate)
     problem = _leftovers(gate.pid, at_first)
     gate.stop()
     seen = balance(gate, witness, server)
@@ -106,12 +109,23 @@ def _leftovers(pid: int, at_first: list[Sample]) -> str:
     return ""
 
 
+def _course(samples: list[Sample]) -> str:
+    """What was needed at the start, after each sixth and at the end: every ten minutes of an hour."""
+    last = len(samples) - 1
+    each = [samples[last * part // PARTS] for part in range(PARTS + 1)]
+    rss = ", ".join(f"{sample.rss_bytes / 1e6:.0f}" for sample in each)
+    threads = ", ".join(str(sample.threads) for sample in each)
+    descriptors = ", ".join(str(sample.descriptors) for sample in each)
+    return f"from start to end in {PARTS} steps: {rss} MB, {threads} threads, {descriptors} descriptors"
+
+
 def _judge(seen: Seen, samples: list[Sample]) -> None:
     quarter = max(len(samples) // 4, 1)
     second, last = samples[quarter : 2 * quarter] or samples, samples[-quarter:]
     before, after = (max(sample.rss_bytes for sample in part) for part in (second, last))
     room = max(RSS_GROWTH_BYTES, RSS_GROWTH_SHARE * before)
     threads, descriptors = max(s.threads for s in samples), max(s.descriptors for s in samples)
+    seen.notes.append(_course(samples))
     seen.notes.append(
         f"memory {before / 1e6:.0f} MB in the second quarter, {after / 1e6:.0f} MB in the last; "
         f"at most {threads} threads and {descriptors} descriptors"

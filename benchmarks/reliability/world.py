@@ -211,6 +211,30 @@ class Program:
                     self._lock.notify_all()
 
 
+class Metronome:
+    """How long this machine kept a thread waiting that wants a moment twenty times a second.
+
+    It runs beside a gate with the same priority: where it stands still for seconds, so does every camera.
+    """
+
+    def __init__(self) -> None:
+        self.longest_s = 0.0
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="metronome", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop."""
+        self._over.set()
+        self._thread.join(30)
+
+    def _run(self) -> None:
+        before_s = time.monotonic()
+        while not self._over.wait(0.05):
+            now_s = time.monotonic()
+            self.longest_s, before_s = max(self.longest_s, now_s - before_s), now_s
+
+
 @dataclass
 class Gate:
     """One configuration, run once or many times over the same spool."""
@@ -218,6 +242,7 @@ class Gate:
     program: Program
     folder: Path
     config: dict[str, Any]
+    metronome: Metronome
     port: int = field(default_factory=free_port)
     pid: int = 0
 
@@ -327,6 +352,11 @@ class Witness:
         return sum(1 for times in list(self.given.values()) if times > 1)
 
     @property
+    def written_off(self) -> int:
+        """How many entries the consumer kit put aside because they cannot be read."""
+        return self._stream.counts["dead"]
+
+    @property
     def dropped_copies(self) -> int:
         """How many copies the consumer kit dropped."""
         return self._stream.counts["duplicate"]
@@ -371,6 +401,9 @@ class World:
         """Configure a gate that delivers to `url`; two looped clips are its cameras unless told."""
         files = [{"name": name, "url": str(self.clip), "loop": True} for name in ("lobby", "yard")]
         redis = {"url": url, "timeout_s": 1.0, **sections.pop("redis", {})}
-        gate = Gate(self.program, self.folder / "gate", {"cameras": list(cameras) or files, "redis": redis, **sections})
+        metronome = Metronome()
+        self.stack.callback(metronome.close)
+        config = {"cameras": list(cameras) or files, "redis": redis, **sections}
+        gate = Gate(self.program, self.folder / "gate", config, metronome)
         self.stack.callback(lambda: gate.kill() if gate.pid else None)
         return gate

@@ -55,6 +55,12 @@ PIPELINE = Board(
                     unit="cps",
                 ),
                 Panel(
+                    "Frames not searched",
+                    "Frames a second that showed what an empty one had shown a moment before: nobody was there.",
+                    (Query(rate("facegate_frames_still_total", CAMERA, by="camera"), "{{camera}}"),),
+                    unit="cps",
+                ),
+                Panel(
                     "Frames dropped, by camera",
                     "Share of each camera's frames that were not analysed.",
                     (Query(share("facegate_frames_total", 'outcome="dropped"', by="camera"), "{{camera}}"),),

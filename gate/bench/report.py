@@ -1,7 +1,7 @@
 """The numbers as JSON, as tables, and held against those of another day."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,8 @@ from gate.errors import GateError
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from gate.bench.simulation import Outcome, World
 
 FORMAT = 1
 
@@ -78,6 +80,30 @@ def runs_table(runs: list[Run]) -> "Table":
         kept_up = f"{run.looked_at_share:.0%}" + ("" if run.sustained else " (too many)")
         numbers = f"{run.cores:.2f}", f"{run.cpu_ms_a_frame:.1f}", latency, f"{run.peak_mb:.0f}"
         table.add_row(str(run.cameras), f"{run.fps:g}", kept_up, *numbers)
+    return table
+
+
+def outcomes_table(played: "Sequence[tuple[World, Outcome]]") -> "Table":
+    """A line a simulated load."""
+    from rich.table import Table
+
+    table = Table(caption="Simulated from the times above. Latency: from decode to the end of the frame's step.")
+    for heading in (
+        "cameras",
+        "fps each",
+        "looked at",
+        "cores",
+        "frames a step",
+        "latency p50/p95 ms",
+        "decode lag ms",
+    ):
+        table.add_column(heading)
+    for world, outcome in played:
+        kept_up = f"{outcome.looked_at_share:.0%}" + ("" if outcome.sustained else " (too many)")
+        latency = f"{outcome.latency_p50_ms:.0f} / {outcome.latency_p95_ms:.0f}"
+        numbers = f"{outcome.cores_used:.2f} of {world.cores}", f"{outcome.frames_a_step:.1f}", latency
+        lag = f"{outcome.decode_lag_p95_ms:.0f}"
+        table.add_row(str(world.cameras), f"{world.analysed_fps:g}", kept_up, *numbers, lag)
     return table
 
 

@@ -14,16 +14,20 @@ from gate.assembly import load_detector, open_zoo
 from gate.bench.ceilings import Ceilings
 from gate.bench.clip import first_frames, open_clip
 from gate.bench.measure import Spread, Timing, timed
+from gate.capture.source import Picture
 from gate.clock import SystemClock
 from gate.config import GateConfig
 from gate.errors import GateError
 from gate.faces.align import align
+from gate.inference import Backend, engine_for
 from gate.publish.embedded import EmbeddedRedis
 from gate.publish.event import FaceEvent
 from gate.publish.jpeg import encode_crop
 from gate.publish.redis_sink import RedisSink
 from gate.publish.ulid import UlidFactory
 from gate.quality import load_method
+from gate.quality.device import set_cpu_threads
+from gate.quality.regressor import Regressor
 from gate.quality.signals import measure
 from gate.types import CROP_SIDE_PX, Face, Image
 
@@ -64,13 +68,15 @@ def measure_stages(
     Raises:
         GateError: a part is missing, or the film shows no face.
     """
-    yield _decoding(clip, ceilings, most=40 if quick else 250)
+    yield from _decoding(clip, ceilings, most=40 if quick else 250)
     frames = first_frames(clip, 25 if quick else 100)
+    set_cpu_threads(1)
     detector = load_detector(config)
     found: list[tuple[Image, Face]] = []
     for frame in frames:
         found += [(frame, face) for face in detector.detect(frame)]
-    yield _detection(config, detector.detect, frames, ceilings, repeats)
+    for backend in _backends(config, ("openvino", "torch") if config.detector.name == "yunet" else ()):
+        yield _detection(config, backend, frames, ceilings, repeats)
     if not found:
         raise GateError(f"{clip}: no face in its first {len(frames)} frames; give a film that shows people.")
     crops = np.concatenate([align(frame, face.landmarks[None]) for frame, face in found[:32]])
@@ -87,31 +93,46 @@ def measure_stages(
     yield _publishing(encode_crop(crops[0], 95), repeats)
 
 
-def _decoding(clip: Path, ceilings: Ceilings, most: int) -> StageTime:
+def _backends(config: GateConfig, known: Sequence[Backend]) -> list[Backend]:
+    """What to time: the configured one, or where it chooses itself all that are here, the chosen one first."""
+    if config.backend != "auto":
+        return [config.backend]
+    chosen: Backend = engine_for("auto") or "torch"
+    others = [backend for backend in known if backend != chosen and (backend != "openvino" or engine_for("auto"))]
+    return [chosen, *others] if known else ["torch"]
+
+
+def _decoding(clip: Path, ceilings: Ceilings, most: int) -> Iterator[StageTime]:
     pixels = math.prod(first_frames(clip, 1)[0].shape[:2])
     source = open_clip(clip)
     wall_ms, cpu_ms = [], []
+    picture: Picture | None = None
     try:
         # By tens: the decoder's threads work ahead, and key frames take longer.
         for _ in range(max(2, most // 10)):
             wall_s, cpu_s = time.perf_counter(), time.process_time()
-            frames = sum(source.read() is not None for _ in range(10))
-            if frames:
-                wall_ms.append(1e3 * (time.perf_counter() - wall_s) / frames)
-                cpu_ms.append(1e3 * (time.process_time() - cpu_s) / frames)
+            pictures = [one for one in (source.read() for _ in range(10)) if one is not None]
+            if pictures:
+                wall_ms.append(1e3 * (time.perf_counter() - wall_s) / len(pictures))
+                cpu_ms.append(1e3 * (time.process_time() - cpu_s) / len(pictures))
+                picture = pictures[-1]
+        timing = Timing(Spread.of(wall_ms), Spread.of(cpu_ms))
+        yield StageTime("decode", "frame", timing, ceilings.floor_ms(0, pixels * 1.5), "YUV written")
+        if picture is not None:
+            timing = timed(lambda: picture.image, repeats=9)
+            yield StageTime("to RGB", "frame looked at", timing, ceilings.floor_ms(0, pixels * 4.5), "YUV to RGB")
     finally:
         source.close()
-    timing = Timing(Spread.of(wall_ms), Spread.of(cpu_ms))
-    return StageTime("decode", "frame", timing, ceilings.floor_ms(0, pixels * (1.5 + 3)), "YUV read, RGB written")
 
 
 def _detection(
-    config: GateConfig, detect: Callable[[Image], list[Face]], frames: Sequence[Image], ceilings: Ceilings, repeats: int
+    config: GateConfig, backend: Backend, frames: Sequence[Image], ceilings: Ceilings, repeats: int
 ) -> StageTime:
+    detect = load_detector(config.model_copy(update={"backend": backend})).detect
     some = frames[:: max(1, len(frames) // 8)]
     timing = timed(lambda: [detect(frame) for frame in some], pieces=len(some), repeats=repeats)
     return StageTime(
-        "detect",
+        f"detect, {'opencv' if backend in {'torch', 'onnxruntime'} else backend}",
         "frame",
         timing,
         ceilings.floor_ms(_detector_operations(config, frames[0]), 2 * frames[0].nbytes),
@@ -133,16 +154,21 @@ def _scoring(
 ) -> Iterator[StageTime]:
     entry = {chosen.method: chosen for chosen in config.quality.chain}.get(name)
     options = {} if entry is None else {"backbone": entry.backbone, "weights": entry.weights, **entry.options}
-    method = load_method(name, device="cpu", zoo=open_zoo(config), **options)
+    zoo = open_zoo(config)
     counter: Any = FlopCounterMode(display=False)
+    on_torch = load_method(name, device="cpu", zoo=zoo, **options)
     with counter:
-        method.raw(crops[:1])
+        on_torch.raw(crops[:1])
     operations = float(counter.get_total_flops())
-    for batch in batches:
-        some = np.resize(crops, (batch, *crops.shape[1:]))
-        timing = timed(lambda some=some: method.raw(some), pieces=batch, repeats=repeats)  # type: ignore[misc]
-        floor_ms = ceilings.floor_ms(operations, _CROP_BYTES)
-        yield StageTime(f"score {name}, batch {batch}", "face", timing, floor_ms, "its multiplications at the ceiling")
+    known: tuple[Backend, ...] = ("openvino", "onnxruntime", "torch")
+    for backend in _backends(config, known if isinstance(on_torch, Regressor) else ()):
+        method = load_method(name, device="cpu", zoo=zoo, backend=backend, **options)
+        for batch in batches:
+            some = np.resize(crops, (batch, *crops.shape[1:]))
+            timing = timed(lambda some=some, method=method: method.raw(some), pieces=batch, repeats=repeats)  # type: ignore[misc]
+            floor_ms = ceilings.floor_ms(operations, _CROP_BYTES)
+            stage = f"score {name}, {backend}, batch {batch}"
+            yield StageTime(stage, "face", timing, floor_ms, "its multiplications at the ceiling")
 
 
 def _publishing(crop: bytes, repeats: int) -> StageTime:

@@ -77,6 +77,16 @@ def with_credentials(url: str, username: str | None, password: str | None) -> st
     return f"{scheme_of(url)}://{userinfo}@{host}{rest}" if userinfo else url
 
 
+def host_of(url: str) -> str:
+    """The host of a network address, without brackets.
+
+    >>> host_of("rtsp://ad%40min:p@[fe80::1]:554/live")
+    'fe80::1'
+    """
+    place = _split(url)[0].rpartition("@")[2]
+    return place[1:].partition("]")[0] if place.startswith("[") else place.partition(":")[0]
+
+
 def read_password(config: CameraConfig) -> str | None:
     """The configured password, or that in `password_file` without its trailing newline; None without either.
 

@@ -165,24 +165,30 @@ class CameraThread:
                     self._observer.up(self._name)
                 for change, detail in self._changes.see(picture):
                     self._observer.changed(self._name, change.value, detail)
-                self._hand_over(picture, live=source.live)
+                try:
+                    self._hand_over(picture, live=source.live)
+                except CorruptPictureError:
+                    self._observer.corrupt(self._name)
             return False
         finally:
             source.close()
 
     def _hand_over(self, picture: Picture, *, live: bool) -> None:
         captured_s, captured_ms = self._clock.monotonic_s(), self._clock.unix_ms()
-        frame = Frame(self._name, self._seq, picture.image, captured_s, captured_ms, picture.pts_ms)
-        self._seq += 1
-        self._observer.frame(self._name, captured_ms)
         # A file's own time, for at pace: fast the clock says nothing about how far apart its pictures are.
         time_s = captured_s if live or picture.pts_ms is None else picture.pts_ms / 1000
-        if not self._decimator.keeps(time_s):
+        # Only what is looked at becomes RGB: at 1080p that takes as long as decoding, and a camera sends 25 a second.
+        image = picture.image if self._decimator.keeps(time_s) else None
+        seq, self._seq = self._seq, self._seq + 1
+        self._observer.frame(self._name, captured_ms)
+        if image is None:
             kept = False
-        elif self._config.pace == "fast":
-            kept = self._board.put_wait(frame, self._stop)
         else:
-            kept = not self._board.put(frame, self._stop)
+            frame = Frame(self._name, seq, image, captured_s, captured_ms, picture.pts_ms)
+            if self._config.pace == "fast":
+                kept = self._board.put_wait(frame, self._stop)
+            else:
+                kept = not self._board.put(frame, self._stop)
         if not kept:
             self._observer.dropped(self._name, 1)
 

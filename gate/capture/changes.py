@@ -41,7 +41,7 @@ class ChangeSpotter:
 
     def see(self, picture: Picture) -> list[tuple[Change, str]]:
         """What this picture has changed, each with a few words about it."""
-        height_px, width_px = picture.image.shape[:2]
+        width_px, height_px = picture.size_px
         found: list[tuple[Change, str]] = []
         if self._size is not None and self._size != (width_px, height_px):
             found.append((Change.RESOLUTION, f"{self._size[0]}x{self._size[1]} to {width_px}x{height_px}"))

@@ -1,7 +1,7 @@
 """PyAV behind a door that lets no FFmpeg exception, and so no password, through."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
@@ -58,9 +58,9 @@ class Dial:
 
 
 class Decoder:
-    """One opened container: packets in, RGB pictures out.
+    """One opened container: packets in, pictures out that become RGB when they are asked for.
 
-    One thread calls `advance` and `pop`; any thread may call `close`.
+    One thread calls `advance` and `pop` and asks for the pixels; any thread may call `close`.
 
     Raises:
         CaptureError: it cannot be opened, or has no video.
@@ -71,6 +71,8 @@ class Decoder:
         self._clock = clock
         self._ready: deque[VideoFrame] = deque()
         self._corrupt_in_a_row = 0
+        self._undevelopable = False
+        """Whether the last picture that was to become RGB could not."""
         self._packets: Iterator[Packet[Stream]] = iter(())
         self._refused = ""
         self._container = self._open()
@@ -100,6 +102,8 @@ class Decoder:
     def pop(self) -> Picture | None:
         """The next decoded picture; None when `advance` is to be called.
 
+        Its pixels raise the same where they cannot become RGB.
+
         Raises:
             CorruptPictureError: the decoder had to invent parts of it.
             CaptureError: none of many pictures in a row could be decoded.
@@ -110,14 +114,21 @@ class Decoder:
         if frame.is_corrupt:
             self._count_corrupt()
             raise CorruptPictureError("the decoder reports missing parts")
+        if not self._undevelopable:
+            self._corrupt_in_a_row = 0
+        pts_ms = None if frame.pts is None or frame.time_base is None else float(frame.pts * frame.time_base * 1000)
+        return Picture(_Negative(frame, self._develop), pts_ms, self._encoding(frame))
+
+    def _develop(self, frame: "VideoFrame") -> Image:
+        """The frame in RGB. Raises as `pop`."""
         try:
             image = self._to_rgb(frame)
         except Exception as error:  # noqa: BLE001 -- libswscale's own errors may quote the address; the class says enough
             problem = type(error).__name__
         else:
-            self._corrupt_in_a_row = 0
-            pts_ms = None if frame.pts is None or frame.time_base is None else float(frame.pts * frame.time_base * 1000)
-            return Picture(image, pts_ms, self._encoding(frame))
+            self._corrupt_in_a_row, self._undevelopable = 0, False
+            return image
+        self._undevelopable = True
         self._count_corrupt()
         raise CorruptPictureError(f"conversion to RGB failed: {problem}")
 
@@ -195,6 +206,24 @@ class Decoder:
     def _free(self) -> None:
         self._packets = iter(())
         self._container.close()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Negative:
+    """A decoded frame that becomes RGB when it is asked for; see `gate.capture.source.Undeveloped`."""
+
+    frame: "VideoFrame"
+    develop: "Callable[[VideoFrame], Image]"
+
+    @property
+    def size_px(self) -> tuple[int, int]:
+        """Width and height, upright."""
+        width, height = self.frame.width, self.frame.height
+        return (height, width) if self.frame.rotation // 90 % 2 else (width, height)
+
+    def developed(self) -> Image:
+        """(H, W, 3) uint8 RGB. Raises as `Decoder.pop`."""
+        return self.develop(self.frame)
 
 
 class _RgbConverter:

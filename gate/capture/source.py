@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+
 from gate.types import Image
 
 
@@ -20,18 +22,42 @@ class Encoding:
     """Why it was not the device that was asked for; empty when it was."""
 
 
+class Undeveloped(Protocol):
+    """A decoded picture in the decoder's own colours: most cameras send more of them than are looked at."""
+
+    @property
+    def size_px(self) -> tuple[int, int]:
+        """Width and height, upright."""
+        ...
+
+    def developed(self) -> Image:
+        """(H, W, 3) uint8 RGB. Raises `CorruptPictureError`."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Picture:
     """One decoded picture, before it is given a camera and a time."""
 
-    image: Image
-    """(H, W, 3) uint8 RGB."""
+    pixels: Image | Undeveloped
+    """(H, W, 3) uint8 RGB, or what becomes it."""
 
     pts_ms: float | None = None
     """Presentation time stamp in milliseconds, where the source has one."""
 
     encoding: Encoding | None = None
     """How it came, where it was encoded at all."""
+
+    @property
+    def size_px(self) -> tuple[int, int]:
+        """Width and height."""
+        pixels = self.pixels
+        return (pixels.shape[1], pixels.shape[0]) if isinstance(pixels, np.ndarray) else pixels.size_px
+
+    @property
+    def image(self) -> Image:
+        """(H, W, 3) uint8 RGB, made at each call where it was not made yet. Raises `CorruptPictureError`."""
+        return self.pixels if isinstance(self.pixels, np.ndarray) else self.pixels.developed()
 
 
 class CorruptPictureError(Exception):

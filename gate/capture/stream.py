@@ -1,18 +1,15 @@
 """Network cameras: RTSP and HTTP, over TLS or not."""
 
-import contextlib
 import math
-import socket
 from typing import Literal
-from urllib.parse import urlsplit
 
-from gate.capture.address import scheme_of, with_credentials
-from gate.capture.causes import TLS_SCHEMES, Cause, lost
+from gate.capture.address import host_of, scheme_of, with_credentials
+from gate.capture.causes import Cause, lost
 from gate.capture.pyav import Decoder, Dial
 from gate.capture.source import CorruptPictureError, Picture
 from gate.clock import Clock
 from gate.config import Decode
-from gate.errors import CaptureError
+from gate.names import NAMES, Names
 from gate.redact import safe_address
 
 PYAV_READS_TWICE = 2.0
@@ -31,10 +28,12 @@ class StreamSource:
         username: user, when not in the URL.
         password: password as it is, not percent-encoded, when not in the URL.
         transport: RTSP over TCP or UDP.
-        open_timeout_s: longest time for connecting, and again for learning what the stream holds.
+        open_timeout_s: longest time for looking up the name, again for connecting, and again for learning what the
+            stream holds.
         read_timeout_s: longest time without a picture.
         listen: wait at this address for an RTSP sender instead of dialling it.
         decode: where pictures are decoded.
+        names: looks its host up.
     """
 
     live = True
@@ -51,9 +50,11 @@ class StreamSource:
         read_timeout_s: float = 10.0,
         listen: bool = False,
         decode: Decode = "cpu",
+        names: Names = NAMES,
     ) -> None:
         self.label = safe_address(url)
         self._clock = clock
+        self._names = names
         self._open_timeout_s = open_timeout_s
         self._read_timeout_s = read_timeout_s
         scheme = scheme_of(url)
@@ -73,18 +74,12 @@ class StreamSource:
 
     def open(self) -> None:
         """Connect. Raises `CaptureError`."""
-        try:
-            self._decoder = Decoder(self._dial, self._clock)
-        except CaptureError as error:
-            if self._resolved(error):
-                raise
-        else:
-            # The first picture waits for a key frame, which may be seconds away.
-            self._deadline_s = self._clock.monotonic_s() + self._open_timeout_s + self._read_timeout_s
-            if self._closed:
-                self._decoder.close()
-            return
-        raise lost(self.label, Cause.UNREACHABLE)
+        self._find_host()
+        self._decoder = Decoder(self._dial, self._clock)
+        # The first picture waits for a key frame, which may be seconds away.
+        self._deadline_s = self._clock.monotonic_s() + self._open_timeout_s + self._read_timeout_s
+        if self._closed:
+            self._decoder.close()
 
     def read(self) -> Picture:
         """The next picture. Raises `CorruptPictureError` or, when the camera is lost, `CaptureError`."""
@@ -108,9 +103,18 @@ class StreamSource:
         if self._decoder is not None:
             self._decoder.close()
 
-    def _resolved(self, error: CaptureError) -> bool:
-        """Whether the failure is more than a name without an address."""
-        return error.cause != Cause.TLS.value or self._dial.scheme not in TLS_SCHEMES or _resolves(self._dial)
+    def _find_host(self) -> None:
+        # FFmpeg looks it up without a time-out, and says the same for an unknown name and a failed TLS handshake.
+        detail = remedy = ""
+        try:
+            self._names.check(host_of(self._dial.url), self._open_timeout_s)
+        except TimeoutError:
+            detail = f"nobody said within {self._open_timeout_s:g} s which address the name has"
+            remedy = "Check this machine's name servers, or write the address."
+        except OSError:
+            detail = "the name has no address"
+        if detail:
+            raise lost(self.label, Cause.UNREACHABLE, detail=detail, remedy=remedy)
 
     def _watch(self) -> None:
         if self._clock.monotonic_s() > self._deadline_s:
@@ -128,11 +132,3 @@ def _options(*, rtsp: bool, transport: str, listen_s: float | None) -> dict[str,
         # FFmpeg 8 finds its own default of the time-out out of range; ours, a little longer, leaves it to PyAV's.
         options |= {"rtsp_flags": "listen", "listen_timeout": str(math.ceil(listen_s) + 1)}
     return options
-
-
-def _resolves(dial: Dial) -> bool:
-    """Whether the host has an address. FFmpeg says the same for an unknown name and a failed TLS handshake."""
-    with contextlib.suppress(ValueError, OSError):
-        socket.getaddrinfo(urlsplit(dial.url).hostname, None)
-        return True
-    return False

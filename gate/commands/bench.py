@@ -1,6 +1,8 @@
 """`gate bench`: what this machine makes of the gate, stage by stage and as a whole."""
 
 import argparse
+import math
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,6 +10,8 @@ from gate.commands.arguments import Subparsers, positive_seconds
 
 if TYPE_CHECKING:
     from gate.bench.running import Run
+    from gate.bench.simulation import Outcome, World
+    from gate.bench.stages import StageTime
     from gate.config import GateConfig
 
 _LOADS = ((1, 5.0), (5, 5.0), (1, 10.0), (2, 10.0), (1, 25.0))
@@ -26,6 +30,11 @@ def add_arguments(commands: Subparsers) -> None:
     parser.add_argument("--method", dest="methods", action="append", metavar="NAME", help="time this method (repeat)")
     parser.add_argument("--load", action="append", type=_load, metavar="CAMERASxFPS", help="such as 5x10 (repeat)")
     parser.add_argument("--seconds", type=positive_seconds, default=20.0, metavar="S", help="a load (default 20)")
+    parser.add_argument(
+        "--simulate", action="append", type=_load, metavar="CAMERASxFPS", help="play a load through instead (repeat)"
+    )
+    parser.add_argument("--cores", type=int, metavar="N", help="of the simulated machine; default: this one's")
+    parser.add_argument("--faces", type=float, default=2.0, metavar="N", help="a simulated frame (default 2)")
     parser.add_argument("--repeats", type=int, default=9, metavar="N", help="timings of a stage (default 9)")
     parser.add_argument("--quick", action="store_true", help="under a minute: that it runs, not how fast")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there")
@@ -49,13 +58,14 @@ def run(args: argparse.Namespace) -> int:
     """Measure and print; 0 unless something cannot be measured."""
     import json
     import tempfile
+    from dataclasses import asdict
 
     from rich.console import Console
 
     from gate.bench.ceilings import measure_ceilings
     from gate.bench.clip import write_virtual_clip
     from gate.bench.measure import machine
-    from gate.bench.report import as_json, compared, load_report, runs_table, stages_table
+    from gate.bench.report import as_json, compared, load_report, outcomes_table, runs_table, stages_table
     from gate.bench.stages import measure_stages
     from gate.errors import GateError
 
@@ -78,6 +88,10 @@ def run(args: argparse.Namespace) -> int:
         runs = _runs(args, config, clip)
     console.print(runs_table(runs))
     report = as_json(facts, shown, ceilings, stages, runs)
+    if args.simulate:
+        played = _simulated(args, config, stages)
+        console.print(outcomes_table(played))
+        report["simulated"] = [{**asdict(world), **asdict(outcome)} for world, outcome in played]
     if args.json is not None:
         args.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     if old is not None:
@@ -90,7 +104,7 @@ def _runs(args: argparse.Namespace, config: "GateConfig", clip: Path) -> "list[R
     from gate.bench.running import Load, run_gate
 
     settings = config.model_dump(mode="json", exclude_unset=True, exclude={"cameras", "redis", "http", "log"})
-    loads = args.load or ([(1, 5.0)] if args.quick else _LOADS)
+    loads = args.load or ([(1, 5.0)] if args.quick else () if args.simulate else _LOADS)
     seconds = min(args.seconds, 4.0) if args.quick else args.seconds
     runs: list[Run] = []
     for cameras, fps in loads:
@@ -98,6 +112,26 @@ def _runs(args: argparse.Namespace, config: "GateConfig", clip: Path) -> "list[R
             continue
         runs.append(run_gate(Load(clip, cameras, fps, max(1.0, seconds), settings)))
     return runs
+
+
+def _simulated(
+    args: argparse.Namespace, config: "GateConfig", stages: "list[StageTime]"
+) -> "list[tuple[World, Outcome]]":
+    from gate.bench.simulation import World, costs_of, simulate
+
+    costs, cores = costs_of(stages), args.cores or len(os.sched_getaffinity(0))
+    scores_per_s = config.decide.max_scores_per_s
+    worlds = [
+        World(
+            cameras=cameras,
+            analysed_fps=fps,
+            faces=args.faces,
+            scores_per_s=math.inf if scores_per_s is None else scores_per_s,
+            cores=cores,
+        )
+        for cameras, fps in args.simulate
+    ]
+    return [(world, simulate(costs, world)) for world in worlds]
 
 
 def _take_one_core() -> None:

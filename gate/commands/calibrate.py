@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     from gate.errors import QualityError
     from gate.lab.calibrate import add_to_file, calibrate, sample_crops
     from gate.quality import load_method
-    from gate.quality.method import TorchMethod
+    from gate.quality.torch_method import TorchMethod
 
     options = options_of(args.method, args.options)
     method = load_method(

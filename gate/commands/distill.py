@@ -29,6 +29,7 @@ _OF_REGRESSOR = {
     "recipe": "--recipe",
     "changes": "--set",
     "teachers": "--teacher",
+    "witnesses": "--witness",
     "labels": "--label",
     "start": "--start",
     "held_back": "--held-back",
@@ -91,6 +92,13 @@ def _add_regressor(parser: argparse.ArgumentParser) -> None:
         action="extend",
         metavar="RECOGNIZER",
         help="whom recipe recognizers asks (default w600k-mbf facexzoo-mobilefacenet)",
+    )
+    group.add_argument(
+        "--witness",
+        dest="witnesses",
+        action="append",
+        metavar="METHOD",
+        help="a method whose scores help to label crops of unknown people; same recipe (repeatable)",
     )
     group.add_argument(
         "--label",
@@ -157,12 +165,15 @@ def plan_of(args: argparse.Namespace) -> "Plan":
     chosen = adjusted(recipe(args.recipe or DEFAULT_RECIPE), _changes(args.changes or []))
     if args.teachers and chosen.rule != "recognizers":
         raise GateError(f"--teacher: recipe {chosen.name} asks methods, not recognizers; name them with --label.")
+    if args.witnesses and chosen.rule != "recognizers":
+        raise GateError(f"--witness: recipe {chosen.name} learns scores themselves; name methods with --label.")
     plan = Plan(
         sources=tuple(args.sources),
         output=args.output,
         recipe=chosen,
         identities=tuple(args.identities or ()),
         teachers=tuple(args.teachers or DEFAULT_TEACHERS),
+        witnesses=tuple(args.witnesses or ()),
         labels=tuple(LabelRequest.parse(text) for text in args.labels or ()),
         start=args.start,
         held_back=0.1 if args.held_back is None else args.held_back,

@@ -144,8 +144,10 @@ def _file_name(text: str) -> str:
 
 
 def _password(path: Path) -> str:
+    from gate.secret_files import read_secret
+
     try:
-        return path.read_text(encoding="utf-8").rstrip("\r\n")
+        return read_secret(path)
     except (OSError, UnicodeDecodeError):
         raise ConfigError(
             f"--password-file {path}: cannot be read as text. Give a file that holds the password."

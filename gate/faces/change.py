@@ -27,15 +27,15 @@ class PictureChange:
 
     def sees(self, image: Image) -> bool:
         """Whether (H, W, 3) uint8 is another picture than the last; False for the first. 0.1 ms for 1080p."""
-        before, self._before = self._before, _cells(image)
+        before, self._before = self._before, cells_of(image, _ROWS, _COLUMNS, pixels=4)
         return before is not None and float((np.abs(self._before - before) > _OTHER).mean()) > _MOST
 
 
-def _cells(image: Image) -> npt.NDArray[np.float32]:
-    """(18, 32) float32: the mean green of each cell, which is most of its luminance, of some of its pixels."""
+def cells_of(image: Image, rows: int, columns: int, *, pixels: int) -> npt.NDArray[np.float32]:
+    """(rows, columns) float32: the mean green, which is most of the luminance, of `pixels` x `pixels` of each cell."""
     import cv2
 
     height, width = image.shape[:2]
-    few = image[:: max(1, height // (4 * _ROWS)), :: max(1, width // (4 * _COLUMNS)), 1]
-    cells = cv2.resize(few.astype(np.float32), (_COLUMNS, _ROWS), interpolation=cv2.INTER_AREA)
+    few = image[:: max(1, height // (pixels * rows)), :: max(1, width // (pixels * columns)), 1]
+    cells = cv2.resize(few.astype(np.float32), (columns, rows), interpolation=cv2.INTER_AREA)
     return np.asarray(cells, dtype=np.float32)

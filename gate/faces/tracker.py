@@ -98,6 +98,10 @@ class Tracker:
         ended += self._end_surplus({item.track for item in tracked})
         return TrackUpdate(tracked=tuple(tracked), ended=tuple(sorted(ended)))
 
+    def __len__(self) -> int:
+        """How many tracks have not ended."""
+        return len(self._tracks)
+
     def flush(self) -> tuple[int, ...]:
         """End every track, ascending; for the end of a stream."""
         ended = tuple(track.number for track in self._tracks)

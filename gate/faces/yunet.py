@@ -13,7 +13,7 @@ from gate.faces.assemble import assemble_faces
 from gate.faces.shrink import shrink
 from gate.types import Face, Image
 
-_MAX_CANDIDATES = 5000
+MAX_CANDIDATES = 5000
 """Most boxes before overlaps are merged; OpenCV's own default."""
 
 _ERRORS_ONLY = 2
@@ -98,7 +98,7 @@ def _create(weights: Path, size_wh: tuple[int, int], min_score: float, nms_iou: 
                 size_wh,
                 min_score,
                 nms_iou,
-                _MAX_CANDIDATES,
+                MAX_CANDIDATES,
                 cv2.dnn.DNN_BACKEND_OPENCV,
                 cv2.dnn.DNN_TARGET_CPU,
             )

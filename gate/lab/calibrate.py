@@ -15,7 +15,7 @@ from gate.scoring.inputs import Item, open_sources
 from gate.types import CROP_SIDE_PX, Image
 
 if TYPE_CHECKING:
-    from gate.quality.method import TorchMethod
+    from gate.quality.torch_method import TorchMethod
 
 LEAST_CROPS = 100
 """A percentile of fewer crops is a guess."""

@@ -12,7 +12,8 @@ from gate.errors import DeviceError, QualityError
 from gate.types import FloatArray, Image
 
 if TYPE_CHECKING:
-    from gate.quality.backbone import Backbone, InputContract
+    from gate.quality.backbone import Backbone
+    from gate.quality.contract import InputContract
     from gate.weights.zoo import Zoo
 
 
@@ -141,7 +142,7 @@ def load_recognizer(spec: str, device: str = "cpu", zoo: "Zoo | None" = None) ->
         WeightsError: the weights are missing or damaged.
         DeviceError: torch or onnxruntime cannot be used.
     """
-    from gate.quality.backbone import InputContract
+    from gate.quality.contract import InputContract
     from gate.quality.loading import load_backbone, zoo_contract
     from gate.weights.zoo import Zoo
 

@@ -12,6 +12,7 @@ from gate.errors import ConfigError
 from gate.observe.answer import Response, words
 from gate.observe.request import Request
 from gate.observe.secret_file import Fresh, read_text
+from gate.secret_files import secret_path
 
 SESSION_S = 30 * 24 * 3600
 """How long a browser stays signed in: a screen on a wall is not asked every morning."""
@@ -46,7 +47,7 @@ class Access:
         secure: bool = False,
     ) -> None:
         self._clock = clock
-        self._token = None if token_file is None else Fresh((token_file,), lambda: read_token(token_file))
+        self._token = None if token_file is None else _fresh_token(secret_path(token_file))
         self._asks_for_certificate = asks_for_certificate
         self._cookie = cookie
         self._secure = secure
@@ -125,6 +126,10 @@ def _token_in(query: str) -> str | None:
             # A plus stays one: tokens have no spaces, and a link that was written by hand may hold it as it is.
             return unquote(value)
     return None
+
+
+def _fresh_token(file: Path) -> Fresh[str]:
+    return Fresh((file,), lambda: read_token(file))
 
 
 def read_token(file: Path) -> str:

@@ -152,6 +152,7 @@ class Metrics:
         for reason in Reason:
             self._touch("faces_total", name, "rejected", reason.value)
         # No time stamp yet: 0 would say that the last frame came in 1970.
+        self._touch("frames_still_total", name)
         for metric in ("frame_age_seconds", "capture_to_publish_seconds", "camera_up"):
             self._touch(metric, name)
         if self._method is not None:
@@ -166,6 +167,10 @@ class Metrics:
     def frames(self, camera: str, outcome: Outcome | str, count: int = 1) -> None:
         """Count frames by what became of them."""
         self._count("frames_total", camera, _OUTCOMES.get(outcome, OTHER), by=count)
+
+    def still(self, camera: str) -> None:
+        """Count a frame that was not searched."""
+        self._count("frames_still_total", camera)
 
     def frame_age(self, camera: str, age_s: float) -> None:
         """Age of a frame when the engine took it."""

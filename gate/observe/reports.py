@@ -160,6 +160,10 @@ class PipelineReport:
         self._to.metrics.frame_age(camera, age_s)
         self._to.tally.frames(camera, Outcome.PROCESSED)
 
+    def still(self, camera: str) -> None:
+        """A frame was not searched: it showed what an empty one had shown."""
+        self._to.metrics.still(camera)
+
     def stage(self, stage: Stage | str, seconds: float) -> None:
         """One call of one stage took this long."""
         self._to.metrics.stage(stage, seconds)

@@ -106,6 +106,13 @@ def design(quality_bars: Iterable[float] = (30.0,)) -> tuple[MetricSpec, ...]:
     """The table, with the quality histogram's buckets placed around `quality_bars` (0..100)."""
     return (
         _row("frames_total", "counter", "Frames by what became of them.", "camera", "outcome"),
+        _row(
+            "frames_still_total",
+            "counter",
+            "Frames that were not searched for faces: they showed what an empty one had shown a moment before. They "
+            "count as processed.",
+            "camera",
+        ),
         _row("frame_age_seconds", "histogram", "Age of a frame when the engine took it.", "camera", buckets=_AGE_S),
         _row("stage_seconds", "histogram", "Time spent in one stage, per call.", "stage", buckets=_STAGE_S),
         _row("batch_faces", "histogram", "Faces scored in one batch.", buckets=_BATCH),

@@ -6,12 +6,39 @@ a retry after a lost reply would store the event twice.
 
 import threading
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any, Protocol
 
 import redis
 from redis.cluster import ClusterNode, RedisCluster
+from redis.connection import Connection
+
+from gate.names import NAMES
 
 _node: Callable[[str, int], Any] = ClusterNode
+
+
+class _BoundedName:
+    """A connection that looks its host's name up within the time-out for connecting; redis-py's own lookup has none."""
+
+    host: str
+    socket_connect_timeout: float | None
+
+    def _connect(self) -> Any:
+        NAMES.check(self.host, self.socket_connect_timeout)
+        connect: Callable[[], Any] = super()._connect  # type: ignore[misc]
+        return connect()
+
+
+@cache
+def _bounded(kind: type[Any]) -> type[Any]:
+    return type(kind.__name__, (_BoundedName, kind), {})
+
+
+def bound_names(pool: Any) -> None:
+    """Have the connections that a pool of redis-py will make look names up within their time-out."""
+    if issubclass(pool.connection_class, Connection):
+        pool.connection_class = _bounded(pool.connection_class)
 
 
 class Pipeline(Protocol):
@@ -90,9 +117,26 @@ class ClusterClient:
         """The nodes, asked for their slots."""
         with self._lock:
             if self._cluster is None:
-                startup_nodes: list[Any] = [_node(host, port) for host, port in self._nodes]
+                startup_nodes: list[Any] = [_node(host, port) for host, port in self._found()]
                 self._cluster = RedisCluster(startup_nodes=startup_nodes, **self._options)
             return self._cluster
+
+    def _found(self) -> Sequence[tuple[str, int]]:
+        """The nodes whose names have an address. Raises what stops the last one where none has."""
+        timeout_s = self._options.get("socket_connect_timeout")
+        problems = {(host, port): _problem(host, timeout_s) for host, port in self._nodes}
+        found = [node for node, problem in problems.items() if problem is None]
+        if not found:
+            raise next(problem for problem in reversed(problems.values()) if problem is not None)
+        return found
+
+
+def _problem(host: str, timeout_s: float | None) -> OSError | None:
+    try:
+        NAMES.check(host, timeout_s)
+    except OSError as error:
+        return error
+    return None
 
 
 class ClusterPipeline:

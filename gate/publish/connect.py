@@ -32,7 +32,7 @@ from redis.exceptions import (
 from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError, Sentinel
 
-from gate.publish.clients import Client, ClusterClient, RedisClient
+from gate.publish.clients import Client, ClusterClient, RedisClient, bound_names
 from gate.publish.sink import FaultCause, SinkError
 from gate.redact import safe_address
 
@@ -146,8 +146,13 @@ def open_client(
     if plan.kind == "sentinel":
         make: Callable[..., Any] = Sentinel
         sentinel = make(plan.nodes, sentinel_kwargs=plan.sentinel_options, **plan.options)
-        return RedisClient(sentinel.master_for(plan.master))
-    return RedisClient(redis.Redis(connection_pool=ConnectionPool(**plan.options)))
+        master = sentinel.master_for(plan.master)
+        for server in (master, *sentinel.sentinels):
+            bound_names(server.connection_pool)
+        return RedisClient(master)
+    pool = ConnectionPool(**plan.options)
+    bound_names(pool)
+    return RedisClient(redis.Redis(connection_pool=pool))
 
 
 def connection_plan(

@@ -160,6 +160,8 @@ class RedisSink:
         self._in_doubt.update(event.event_id for event in events)
         try:
             replies = pipeline.execute(raise_on_error=False)
+            # A reply that is no id was damaged on its way, and so may be the others: all stays in doubt.
+            _check_ids(replies)
         except FAULTS as error:
             raise self._lost(error) from None
         self._in_doubt.difference_update(event.event_id for event in events)
@@ -288,6 +290,13 @@ def _knows_no_producers(reply: Exception) -> bool:
     """Whether a server refused XADD for the option IDMP, which it took for something else."""
     words = ("Invalid stream ID", "syntax error", "wrong number of arguments")
     return isinstance(reply, redis.ResponseError) and any(word in str(reply) for word in words)
+
+
+def _check_ids(replies: Iterable[Any]) -> None:
+    """Raise one of `FAULTS` unless all are refusals or ids of entries."""
+    for reply in replies:
+        if not isinstance(reply, Exception):
+            _order(reply)
 
 
 def _order(entry_id: bytes) -> tuple[int, int]:

@@ -10,7 +10,6 @@ spool has, until everything could be written again.
 
 import math
 import threading
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -22,16 +21,11 @@ from gate.clock import Clock
 from gate.errors import ConfigError, SpoolError
 from gate.publish.backlog import BacklogObserver
 from gate.publish.sealing import Seal
-from gate.publish.spool_file import Candidate, SpoolCause, SpoolFile, Stored, set_aside, spool_error
-from gate.publish.waiting import DropReason, Waiting, WaitingEvents
+from gate.publish.spool_books import READY_BYTES, READY_EVENTS, SpoolBooks, for_disk, from_disk
+from gate.publish.spool_file import Candidate, SpoolCause, SpoolFile, set_aside, spool_error
+from gate.publish.waiting import DropReason, Waiting
 
 log = structlog.get_logger(__name__)
-
-READY_EVENTS = 256
-"""Most events that wait in memory as well: four batches, so that delivery never waits for the disk to be read."""
-
-READY_BYTES = 32_000_000
-"""No further event waits in memory as well when so many bytes do."""
 
 GROUP_EVENTS = 256
 """Most events that are committed together."""
@@ -70,13 +64,7 @@ class SpoolLimits:
 
 
 class SpooledBacklog:
-    """A `Backlog` that outlives the process.
-
-    Every event has a ticket, which counts up. `_in_memory` holds those that are ready or were taken, on the disk or
-    not; `_unwritten` those that are not on the disk yet, of which the `_spilled` are not in memory for delivery;
-    `_behind` counts those that are on the disk alone; the `_unwanted` arrived or were given up, and are to be removed
-    from it.
-    """
+    """A `Backlog` that outlives the process. `SpoolBooks` says where every event is; this brings it there."""
 
     def __init__(
         self,
@@ -107,15 +95,8 @@ class SpooledBacklog:
         self._observer = observer
         self._seal = seal
         self.changed = threading.Condition()
-        self._ready = WaitingEvents(limits.memory_events, limits.memory_bytes)
-        self._in_memory: dict[int, Waiting] = {}
-        self._unwritten: dict[int, Waiting] = {}
-        self._spilled: dict[int, Waiting] = {}
-        self._unwanted: set[int] = set()
+        self._books = SpoolBooks(limits.memory_events, limits.memory_bytes)
         self._positions: dict[str, bytes] = {}
-        self._behind = 0
-        self._behind_bytes = 0
-        self._loaded_to = 0
         self._file: SpoolFile | None = None
         self._damaged = False
         self._fault: SpoolError | None = None
@@ -146,15 +127,15 @@ class SpooledBacklog:
     @property
     def ready(self) -> bool:
         """See `Backlog.ready`."""
-        return len(self._ready) > 0
+        return len(self._books.ready) > 0
 
     @property
     def size_bytes(self) -> int:
         """See `Backlog.size_bytes`."""
-        return self._ready.size_bytes + sum(w.size_bytes for w in self._spilled.values()) + self._behind_bytes
+        return self._books.size_bytes
 
     def __len__(self) -> int:
-        return len(self._ready) + len(self._spilled) + self._behind
+        return len(self._books)
 
     def push(self, waiting: Waiting) -> Mapping[DropReason, int]:
         """See `Backlog.push`. Waits for the disk, though not for long."""
@@ -162,14 +143,10 @@ class SpooledBacklog:
         self._last_ticket += 1
         waiting = replace(waiting, ticket=self._last_ticket, stored_ms=self._clock.unix_ms())
         dropped: Mapping[DropReason, int] = {}
-        self._unwritten[waiting.ticket] = waiting
         if self._fault is not None:
-            dropped = self._push_to_memory(waiting)
-        elif self._behind or self._spilled or self._is_enough():
-            self._spilled[waiting.ticket] = waiting
+            dropped = self._books.push_without_disk(waiting)
         else:
-            self._push_ready(waiting)
-            self._loaded_to = waiting.ticket
+            self._books.push(waiting)
         self.changed.notify_all()
         self._settle(waiting.ticket)
         return dropped
@@ -178,7 +155,7 @@ class SpooledBacklog:
         """See `Backlog.take`. What is too old is dropped instead."""
         self._notice_stall()
         oldest_ms = self._oldest_ms()
-        taken = self._ready.take(most, enough_bytes)
+        taken = self._books.ready.take(most, enough_bytes)
         old = [waiting for waiting in taken if waiting.stored_ms < oldest_ms]
         if old:
             self.confirm(old, {})
@@ -188,16 +165,13 @@ class SpooledBacklog:
     def confirm(self, arrived: Sequence[Waiting], positions: Mapping[str, bytes]) -> None:
         """See `Backlog.confirm`."""
         for waiting in arrived:
-            del self._in_memory[waiting.ticket]
-            # One that is being written right now is removed when that is done.
-            if self._unwritten.pop(waiting.ticket, None) is None:
-                self._unwanted.add(waiting.ticket)
+            self._books.arrived(waiting)
         self._positions.update(positions)
         self.changed.notify_all()
 
     def kept(self, taken: Sequence[Waiting]) -> int:
         """See `Backlog.kept`."""
-        return len(self) + len(taken) - len(self._unwritten)
+        return len(self) + len(taken) - len(self._books.unwritten)
 
     def start(self) -> None:
         """See `Backlog.start`."""
@@ -242,14 +216,17 @@ class SpooledBacklog:
                 last_turn = self._stopping
             self.turn()
             with self.changed:
-                if last_turn and (self._fault is not None or not (self._unwritten or self._unwanted)):
+                if last_turn and (self._fault is not None or not self._has_changes()):
                     break
         self._close_file()
 
     def _has_work(self) -> bool:
         if self._stopping or self._file is None:
             return self._stopping
-        return bool(self._unwritten or self._unwanted) or self._wants_more()
+        return self._has_changes() or self._wants_more()
+
+    def _has_changes(self) -> bool:
+        return bool(self._books.unwritten or self._books.unwanted)
 
     def _pause_s(self) -> float:
         if self._file is None:
@@ -278,7 +255,8 @@ class SpooledBacklog:
             file.close()
             raise
         with self.changed:
-            self._reconcile(file, on_disk)
+            lost = self._books.reconcile(on_disk, file.size_bytes)
+            self._tell_dropped({DropReason.UNREADABLE: lost})
             self._last_ticket = max(self._last_ticket, *on_disk, 0)
             self._file = file
             self._housekept_s = -math.inf
@@ -296,63 +274,33 @@ class SpooledBacklog:
         set_aside(self._folder)
         return SpoolFile(self._folder, seal=self._seal, max_bytes=self._limits.max_bytes)
 
-    def _reconcile(self, file: SpoolFile, on_disk: set[int]) -> None:
-        """Find out what a file that was opened again holds: a commit that failed may have been made, rows be gone."""
-        expected = self._behind
-        self._unwanted &= on_disk
-        for ticket in [ticket for ticket in self._unwritten if ticket in on_disk]:
-            del self._unwritten[ticket]
-            expected += self._spilled.pop(ticket, None) is not None
-        for ticket, waiting in self._in_memory.items():
-            if ticket not in on_disk:
-                self._unwritten[ticket] = waiting
-        self._unwritten = dict(sorted(self._unwritten.items()))
-        self._recount(file, on_disk)
-        self._loaded_to = 0
-        if self._behind < expected:
-            self._observer.dropped(DropReason.UNREADABLE.value, expected - self._behind)
-
-    def _recount(self, file: SpoolFile, on_disk: set[int]) -> None:
-        elsewhere = on_disk & (self._in_memory.keys() | self._unwanted)
-        self._behind = len(on_disk) - len(elsewhere)
-        in_memory = (self._in_memory[ticket].size_bytes for ticket in elsewhere if ticket in self._in_memory)
-        self._behind_bytes = file.size_bytes - sum(in_memory) if self._behind else 0
-
     def _remove_unwanted(self, file: SpoolFile) -> None:
         # Before anything is added: on a file without room this is what makes some.
         with self.changed:
-            unwanted, positions = frozenset(self._unwanted), dict(self._positions)
+            unwanted, positions = frozenset(self._books.unwanted), dict(self._positions)
         if not unwanted and not (positions and self._stopping):
             return
         self._begin_write()
         file.write((), unwanted, positions)
         with self.changed:
             self._end_write()
-            self._unwanted -= unwanted
+            self._books.unwanted -= unwanted
             self._positions = {key: value for key, value in self._positions.items() if positions.get(key) != value}
 
     def _write(self, file: SpoolFile) -> None:
         with self.changed:
-            group = list(islice(self._unwritten.values(), GROUP_EVENTS))
+            group = list(islice(self._books.unwritten.values(), GROUP_EVENTS))
             self._patient = self._patient or not group
         if not group:
             return
         self._begin_write()
-        file.write([self._stored(waiting) for waiting in group])
+        file.write([for_disk(waiting, self._clock) for waiting in group])
         with self.changed:
             self._end_write()
             for waiting in group:
-                self._note_written(waiting)
-            self._patient = self._patient or not self._unwritten
+                self._books.written(waiting)
+            self._patient = self._patient or not self._books.unwritten
             self.changed.notify_all()
-
-    def _note_written(self, waiting: Waiting) -> None:
-        if self._unwritten.pop(waiting.ticket, None) is None:
-            # It arrived, or was given up, while it was being written.
-            self._unwanted.add(waiting.ticket)
-        elif self._spilled.pop(waiting.ticket, None) is not None:
-            self._behind += 1
-            self._behind_bytes += waiting.size_bytes
 
     def _begin_write(self) -> None:
         self._write_began_s = self._clock.monotonic_s()
@@ -367,7 +315,7 @@ class SpooledBacklog:
         if excess_bytes <= 0:
             return
         with self.changed:
-            kept = self._taken() | self._unwanted
+            kept = self._books.settled
         self._give_up(file.least_wanted(excess_bytes, kept))
         self._remove_unwanted(file)
 
@@ -385,51 +333,28 @@ class SpooledBacklog:
             self._untidy = False
 
     def _give_up(self, candidates: Sequence[Candidate]) -> None:
-        """Drop events, in memory and on the disk, but none that was taken meanwhile."""
         with self.changed:
-            beyond = self._taken() | self._unwanted
-            lost = {candidate.ticket: candidate for candidate in candidates if candidate.ticket not in beyond}
-            if not lost:
-                return
-            for waiting in self._ready.take(len(self._ready)):
-                del self._in_memory[waiting.ticket]
-                if waiting.ticket not in lost:
-                    self._push_ready(waiting)
-                else:
-                    self._behind += 1
-                    self._behind_bytes += waiting.size_bytes
-            self._unwanted.update(lost)
-            reasons = Counter(candidate.reason for candidate in lost.values())
-            self._forget_behind(reasons, sum(candidate.size_bytes for candidate in lost.values()))
-
-    def _taken(self) -> set[int]:
-        return self._in_memory.keys() - {waiting.ticket for waiting in self._ready}
+            self._tell_dropped(self._books.give_up(candidates))
 
     def _load(self, file: SpoolFile) -> None:
         """Read back what comes next, when it is time."""
         if not self._wants_more():
             return
-        found, unreadable = file.read(self._loaded_to, READY_EVENTS, READY_BYTES)
+        found, unreadable = file.read(self._books.loaded_to, READY_EVENTS, READY_BYTES)
         before_bytes = file.size_bytes
         if unreadable:
             file.write((), unreadable)
         with self.changed:
             if unreadable:
-                self._forget_behind({DropReason.UNREADABLE: len(unreadable)}, before_bytes - file.size_bytes)
+                self._books.forget(len(unreadable), before_bytes - file.size_bytes)
             for stored in found:
-                self._loaded_to = stored.ticket
-                if stored.ticket not in self._in_memory and stored.ticket not in self._unwanted:
-                    self._behind -= 1
-                    self._behind_bytes -= stored.size_bytes
-                    self._push_ready(self._waiting(stored))
-            if not found and not unreadable:
-                # What was counted is not there; look once more from the beginning, then own up to it.
-                lost, self._loaded_to = (0 if self._loaded_to else self._behind), 0
-                self._forget_behind({DropReason.UNREADABLE: lost} if lost else {}, self._behind_bytes if lost else 0)
+                self._books.loaded(from_disk(stored, self._clock, replayed=stored.ticket <= self._left_to))
+            lost = len(unreadable) if found or unreadable else self._books.found_nothing()
+            self._tell_dropped({DropReason.UNREADABLE: lost})
             self.changed.notify_all()
 
     def _wants_more(self) -> bool:
-        return self._fault is None and self._behind > 0 and len(self._ready) < READY_EVENTS // 4
+        return self._fault is None and self._books.wants_more
 
     def _sync_when_due(self, file: SpoolFile) -> None:
         if file.rows == 0:
@@ -441,11 +366,11 @@ class SpooledBacklog:
 
     def _restore_when_whole(self, *, tell: bool = False) -> None:
         with self.changed:
-            if self._unwritten or (self._fault is None and not tell):
+            if self._books.unwritten or (self._fault is None and not tell):
                 return
-            if self._behind:
+            if self._books.behind:
                 # What was accepted while the disk was away went ahead of what lies there; from now on in order again.
-                self._unload()
+                self._books.unload()
             self._fault, self._failures, self._patient = None, 0, True
             self._observer.spool_kept()
 
@@ -464,86 +389,24 @@ class SpooledBacklog:
     def _degrade(self, error: SpoolError) -> None:
         """From now on events wait in memory; those that were to be on the disk alone do too."""
         self._fault = error
-        spilled, self._spilled = self._spilled, {}
-        dropped: Counter[DropReason] = Counter()
-        for waiting in spilled.values():
-            dropped.update(self._push_to_memory(waiting))
-        for reason, count in dropped.items():
-            self._observer.dropped(reason.value, count)
+        self._tell_dropped(self._books.spill_to_memory())
         self._observer.spool_failed(error.cause, str(error))
         self.changed.notify_all()
 
-    def _push_to_memory(self, waiting: Waiting) -> Mapping[DropReason, int]:
-        dropped: Counter[DropReason] = Counter()
-        for given_up, reason in self._ready.make_room_for(waiting):
-            del self._in_memory[given_up.ticket]
-            if self._unwritten.pop(given_up.ticket, None) is None:
-                self._leave_on_disk(given_up)
-            else:
-                dropped[reason] += 1
-        self._push_ready(waiting)
-        return dropped
-
-    def _push_ready(self, waiting: Waiting) -> None:
-        self._ready.push(waiting)
-        self._in_memory[waiting.ticket] = waiting
-
-    def _unload(self) -> None:
-        """Let go of what is ready in memory; it is on the disk, or will be."""
-        for waiting in self._ready.take(len(self._ready)):
-            del self._in_memory[waiting.ticket]
-            if waiting.ticket in self._unwritten:
-                self._spilled[waiting.ticket] = waiting
-            else:
-                self._leave_on_disk(waiting)
-
-    def _leave_on_disk(self, waiting: Waiting) -> None:
-        self._behind += 1
-        self._behind_bytes += waiting.size_bytes
-        self._loaded_to = min(self._loaded_to, waiting.ticket - 1)
-
-    def _forget_behind(self, dropped: Mapping[DropReason, int], size_bytes: int) -> None:
-        self._behind -= sum(dropped.values())
-        self._behind_bytes -= size_bytes
+    def _tell_dropped(self, dropped: Mapping[DropReason, int]) -> None:
         for reason, count in dropped.items():
-            self._observer.dropped(reason.value, count)
-
-    def _is_enough(self) -> bool:
-        return len(self._ready) >= READY_EVENTS or self._ready.size_bytes >= READY_BYTES
+            if count:
+                self._observer.dropped(reason.value, count)
 
     def _settle(self, ticket: int) -> None:
         if not self._patient or self._fault is not None or not self._thread.is_alive():
             return
         self._patient = self.changed.wait_for(
-            lambda: ticket not in self._unwritten or self._fault is not None, PATIENCE_S
+            lambda: ticket not in self._books.unwritten or self._fault is not None, PATIENCE_S
         )
 
     def _oldest_ms(self) -> float:
         return self._clock.unix_ms() - self._limits.max_age_s * 1000
-
-    def _stored(self, waiting: Waiting) -> Stored:
-        age_s = self._clock.monotonic_s() - waiting.since_s
-        return Stored(
-            ticket=waiting.ticket,
-            event=waiting.event,
-            improvable=waiting.improvable,
-            stored_ms=waiting.stored_ms,
-            since_ms=None if math.isnan(age_s) else self._clock.unix_ms() - round(age_s * 1000),
-            size_bytes=waiting.size_bytes,
-        )
-
-    def _waiting(self, stored: Stored) -> Waiting:
-        since_s = math.nan
-        if stored.since_ms is not None:
-            since_s = self._clock.monotonic_s() - (self._clock.unix_ms() - stored.since_ms) / 1000
-        return Waiting(
-            stored.event,
-            stored.size_bytes,
-            since_s,
-            ticket=stored.ticket,
-            stored_ms=stored.stored_ms,
-            replayed=stored.ticket <= self._left_to,
-        )
 
     def _close_file(self) -> None:
         file, self._file = self._file, None

@@ -6,6 +6,7 @@ for one process, which also spares the shared-memory file, whose pages a full di
 """
 
 import contextlib
+import errno
 import json
 import os
 import sqlite3
@@ -255,7 +256,7 @@ class SpoolFile:
             os.close(os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
             self._inode = self.path.stat().st_ino
         except OSError as error:
-            full = error.errno is not None and "space" in os.strerror(error.errno)
+            full = error.errno in {errno.ENOSPC, errno.EDQUOT}
             raise spool_error(SpoolCause.FULL if full else SpoolCause.READ_ONLY, self._folder) from None
         with self._translated():
             return sqlite3.connect(self.path, timeout=0, isolation_level=None, check_same_thread=False)

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,45 +12,9 @@ from torch import Tensor, nn
 from gate.errors import QualityError
 from gate.nets.fold import folded
 from gate.nets.narrow import narrow
-from gate.types import CROP_SIDE_PX
+from gate.quality.contract import InputContract
 
 STAGES = ("block1", "block2", "block3", "block4")
-
-
-@dataclass(frozen=True)
-class InputContract:
-    """What a network wants to see: value = (x - mean) / scale for x on 0..255, in the given colour order."""
-
-    colour: Literal["rgb", "bgr"] = "rgb"
-    """Order of the channels."""
-
-    mean: float = 127.5
-    """Taken from every value, on the 0..255 scale."""
-
-    scale: float = 127.5
-    """What is left is divided by this, on the 0..255 scale."""
-
-    side_px: int = CROP_SIDE_PX
-    """Height and width of the input."""
-
-    def normalise(self, crops: Tensor) -> Tensor:
-        """(N, H, W, 3) uint8 RGB to (N, 3, side, side) float32 as the network wants it, resized where sides differ."""
-        images = crops.permute(0, 3, 1, 2).to(torch.float32)
-        if images.shape[2:] != (self.side_px, self.side_px):
-            size = (self.side_px, self.side_px)
-            images = nn.functional.interpolate(images, size, mode="bilinear", antialias=True, align_corners=False)
-        return self._ordered((images - self.mean) / self.scale).contiguous()
-
-    def from_unit(self, unit_rgb: Tensor) -> Tensor:
-        """(N, 3, H, W) float RGB in [0, 1] to the network's input; differentiable."""
-        return self._ordered(unit_rgb * (255.0 / self.scale) - self.mean / self.scale)
-
-    def from_signed(self, signed_rgb: Tensor) -> Tensor:
-        """(N, 3, H, W) float RGB in [-1, 1] to the network's input; differentiable."""
-        return self._ordered(signed_rgb * (127.5 / self.scale) + (127.5 - self.mean) / self.scale)
-
-    def _ordered(self, rgb: Tensor) -> Tensor:
-        return rgb if self.colour == "rgb" else rgb.flip(1)
 
 
 DROPOUT_P = 0.4

@@ -7,8 +7,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from gate.quality.graphs import Graphed
-from gate.quality.method import TorchMethod
 from gate.quality.precision import resolve_precision
+from gate.quality.torch_method import TorchMethod
 
 if TYPE_CHECKING:
     from gate.quality.backbone import Backbone
@@ -93,25 +93,3 @@ class MirrorCosine(_EmbeddingBaseline):
         inputs = self._backbone.inputs(crops)
         original, mirrored = self._embed(torch.cat([inputs, inputs.flip(3)])).chunk(2)
         return functional.cosine_similarity(original, mirrored, dim=1)
-
-
-class Sharpness(TorchMethod):
-    """raw = score = variance of the luminance's Laplacian, grey levels squared (Pech-Pacheco et al., ICPR 2000).
-
-    Luminance is ITU-R BT.601; the Laplacian has four neighbours and is taken where all of them exist.
-    """
-
-    def __init__(
-        self, *, device: str = "cpu", max_batch: int = 32, calibration: "CalibrationTable | None" = None
-    ) -> None:
-        super().__init__(name="sharpness", model="", device=device, max_batch=max_batch, calibration=calibration)
-        self.bytes_per_crop = 2**20
-
-    @torch.inference_mode()
-    def _raw_batch(self, crops: Tensor, seeds: list[int]) -> Tensor:
-        del seeds
-        luminance = crops.float() @ torch.tensor([0.299, 0.587, 0.114], device=crops.device)
-        inner = luminance[:, 1:-1, 1:-1]
-        vertical = luminance[:, :-2, 1:-1] + luminance[:, 2:, 1:-1]
-        horizontal = luminance[:, 1:-1, :-2] + luminance[:, 1:-1, 2:]
-        return (vertical + horizontal - 4 * inner).flatten(1).var(dim=1, correction=0)

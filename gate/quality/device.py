@@ -1,5 +1,9 @@
-"""The torch installation and its devices, with every fault of theirs turned into one readable message."""
+"""The torch installation and its devices, with every fault of theirs turned into one readable message.
 
+Importing torch takes a second and 400 MB, so that nobody does who can answer without.
+"""
+
+import sys
 from pathlib import Path
 
 from gate.errors import DeviceError
@@ -9,17 +13,14 @@ def resolve_device(wish: str) -> str:
     """`auto`, `cpu`, `cuda` or `cuda:N` to the device that will be used: `cpu` or `cuda:N`.
 
     Raises:
-        DeviceError: torch cannot be imported, or does not see the device; the message says what torch sees.
+        DeviceError: torch, where it has to be asked, cannot be imported or does not see the device; the message says
+            what torch sees.
     """
-    try:
-        import torch
-    except (ImportError, OSError, RuntimeError) as error:
-        raise DeviceError(
-            f"torch cannot be imported ({type(error).__name__}: {error}). "
-            "Install a torch and torchvision pair that match each other and this machine."
-        ) from None
-    if wish == "cpu":
+    if wish == "cpu" or (wish == "auto" and not _may_have_gpu()):
         return "cpu"
+    require_torch()
+    import torch
+
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if wish == "auto":
         return "cuda:0" if count else "cpu"
@@ -34,6 +35,47 @@ def resolve_device(wish: str) -> str:
             "Use device auto or cpu, or install the driver that this torch needs."
         )
     return f"cuda:{number}"
+
+
+def _may_have_gpu() -> bool:
+    """False where the system has no driver that torch could use; elsewhere torch has to be asked."""
+    if sys.platform != "linux" or "torch" in sys.modules:
+        return True
+    return any(Path(device).exists() for device in _GPU_DRIVERS)
+
+
+_GPU_DRIVERS = ("/dev/nvidiactl", "/dev/nvmap", "/dev/kfd", "/dev/dxg")
+"""Of NVIDIA's cards, of its Jetsons, of AMD's cards, and of Windows' for the Linux inside it."""
+
+_cpu_threads: int | None = None
+
+
+def set_cpu_threads(count: int) -> None:
+    """How many threads a network may use from now on; those that are loaded already keep theirs, but for torch's."""
+    global _cpu_threads  # noqa: PLW0603 - torch's own count belongs to the process as well
+    _cpu_threads = count
+    if "torch" in sys.modules:
+        require_torch()
+
+
+def cpu_threads() -> int | None:
+    """How many threads a network may use; None leaves it to who runs it."""
+    if _cpu_threads is None and "torch" in sys.modules:
+        return int(sys.modules["torch"].get_num_threads())
+    return _cpu_threads
+
+
+def require_torch() -> None:
+    """Import torch and give it its threads. Raises `DeviceError` in words where it is broken."""
+    try:
+        import torch
+    except (ImportError, OSError, RuntimeError) as error:
+        raise DeviceError(
+            f"torch cannot be imported ({type(error).__name__}: {error}). "
+            "Install a torch and torchvision pair that match each other and this machine."
+        ) from None
+    if _cpu_threads is not None:
+        torch.set_num_threads(_cpu_threads)
 
 
 def check_libraries() -> str:

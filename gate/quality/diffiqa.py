@@ -17,8 +17,8 @@ from gate.nets.diffusion import add_noise, cosine_alphas_cumprod, denoise, denoi
 from gate.nets.unet import PUBLISHED_DIM, Unet, dim_of, unet_state
 from gate.quality.backbone import Backbone
 from gate.quality.calibration import CalibrationTable, OptionValue
-from gate.quality.method import TorchMethod
 from gate.quality.options import check_count
+from gate.quality.torch_method import TorchMethod
 from gate.types import CROP_SIDE_PX
 
 SHAPE = (3, CROP_SIDE_PX, CROP_SIDE_PX)

@@ -12,8 +12,8 @@ from torch.nn import functional
 from gate.nets.fold import folded
 from gate.quality.backbone import Backbone
 from gate.quality.calibration import CalibrationTable, OptionValue
-from gate.quality.method import TorchMethod
 from gate.quality.options import check_count, check_fraction
+from gate.quality.torch_method import TorchMethod
 from gate.types import CROP_SIDE_PX
 
 LOWEST, HIGHEST = -1.0, 1.0

@@ -11,7 +11,6 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor
 
 from gate.clock import Clock
 from gate.errors import WeightsError
@@ -184,7 +183,7 @@ class FallbackMethod:
         self._settle()
         return answers
 
-    def _climb(self, images: Tensor, seeds: list[int]) -> list[_Answer]:
+    def _climb(self, images: Crops, seeds: list[int]) -> list[_Answer]:
         """The first finite answer for each crop, from rung to rung."""
         found: dict[int, _Answer] = {}
         left = list(range(len(images)))
@@ -211,7 +210,7 @@ class FallbackMethod:
             raise broken[0]
         return [found.get(i, nobody) for i in range(len(images))]
 
-    def _ask(self, rung: Rung, images: Tensor, seeds: list[int]) -> list[_Answer] | Exception:
+    def _ask(self, rung: Rung, images: Crops, seeds: list[int]) -> list[_Answer] | Exception:
         """One rung's answers, or what it raised; a rung that fails too often is benched."""
         before, problem = rung.trouble, ""
         result: list[_Answer] | Exception
@@ -232,7 +231,7 @@ class FallbackMethod:
         return result
 
     def _ask_again(
-        self, answers: list[_Answer], images: Tensor, seeds: list[int], opinion: SecondOpinion, budget: Budget
+        self, answers: list[_Answer], images: Crops, seeds: list[int], opinion: SecondOpinion, budget: Budget
     ) -> None:
         """Replace answers near the bar by those of the next method with a network, nearest to the bar first."""
         scorer = self._active.method

@@ -19,9 +19,10 @@ from gate.nets.fold import folded
 from gate.nets.narrow import narrow
 from gate.quality.backbone import STAGES, Backbone, only_float32
 from gate.quality.calibration import CalibrationTable, OptionValue
-from gate.quality.method import Crops, TorchMethod
+from gate.quality.method import Crops
 from gate.quality.names import nearest
 from gate.quality.precision import resolve_precision
+from gate.quality.torch_method import TorchMethod
 from gate.types import FloatArray
 
 PHIS = ("image", *STAGES)

@@ -9,21 +9,13 @@ from urllib.parse import parse_qsl
 from torch import nn
 
 from gate.errors import QualityError
-from gate.quality.backbone import DROPOUT_P, Backbone, InputContract
+from gate.quality.backbone import DROPOUT_P, Backbone
+from gate.quality.contract import CONTRACTS, InputContract
 from gate.quality.names import nearest
 from gate.types import CROP_SIDE_PX
 
 if TYPE_CHECKING:
     from gate.weights.zoo import Zoo
-
-CONTRACTS = {
-    "arcface": InputContract("rgb", 127.5, 127.5),
-    "adaface": InputContract("bgr", 127.5, 127.5),
-    "magface": InputContract("bgr", 0.0, 255.0),
-    "facexzoo": InputContract("bgr", 127.5, 128.0),
-}
-"""Input contracts of the published families."""
-
 
 ARCHITECTURES = {
     "iresnet18": "gate.nets.iresnet:iresnet18",
@@ -185,14 +177,6 @@ def _from_function(spec: str, module: str, function: str, device: str) -> Backbo
             f"got {type(net).__name__} and {type(contract).__name__}"
         )
     return Backbone(function, net, contract, device=device, dropout_p=float(getattr(net, "dropout_p", DROPOUT_P)))
-
-
-def locate(weights: str | Path, zoo: "Zoo | None" = None) -> tuple[Path, str | None]:
-    """The file that `weights` means, and its zoo name where it is one. Raises `WeightsError` as the zoo does."""
-    shelf = _zoo_or_default(zoo)
-    if isinstance(weights, str) and any(entry.name == weights for entry in shelf.entries()):
-        return shelf.ensure(weights), weights
-    return Path(weights), None
 
 
 def _zoo_or_default(zoo: "Zoo | None") -> "Zoo":

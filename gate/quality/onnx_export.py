@@ -15,11 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from gate.errors import DeviceError, QualityError, WeightsError
-from gate.quality.backbone import Backbone, InputContract
-from gate.quality.loading import ARCHITECTURES, architecture, fill, load_backbone, locate, zoo_contract
-from gate.quality.onnx_regressor import open_session
+from gate.inference import open_network
+from gate.quality.backbone import Backbone
+from gate.quality.contract import InputContract
+from gate.quality.loading import ARCHITECTURES, architecture, fill, load_backbone, zoo_contract
 from gate.quality.registry import Needs, methods
 from gate.quality.regressor import REGRESSORS, regressor_network
+from gate.weights.zoo import locate
 
 if TYPE_CHECKING:
     from gate.weights.zoo import Zoo
@@ -124,7 +126,7 @@ def _fits(state: Mapping[str, Tensor], name: str, make: Callable[[str], nn.Modul
     return bool(shapes == wanted)
 
 
-def export_onnx(what: Exportable, output: Path) -> Exported:
+def export_onnx(what: Exportable, output: Path, *, half: bool = False) -> Exported:
     """Write the network as ONNX with a free batch axis, once onnxruntime has given torch's answers.
 
     The file's metadata tell what to feed: `colour`, `mean`, `scale`, `side_px`; and `answer` and `model`.
@@ -132,6 +134,7 @@ def export_onnx(what: Exportable, output: Path) -> Exported:
     Args:
         what: the network.
         output: the file; an old one is replaced.
+        half: keep those weights as float16 that lose nothing by it; they are computed with as float32.
 
     Raises:
         QualityError: the answers differ by more than 1e-3, or the folder cannot be written.
@@ -140,7 +143,7 @@ def export_onnx(what: Exportable, output: Path) -> Exported:
     part = output.with_name(f"{output.stem}.{os.getpid()}.onnx")
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        _write(what, part)
+        _write(what, part, half=half)
         difference = _difference(what, part)
         if not difference <= LARGEST_DIFFERENCE:
             raise QualityError(
@@ -155,7 +158,7 @@ def export_onnx(what: Exportable, output: Path) -> Exported:
     return Exported(output, what.answer, what.model, what.contract, difference)
 
 
-def _write(what: Exportable, path: Path) -> None:
+def _write(what: Exportable, path: Path, *, half: bool) -> None:
     try:
         import onnx
 
@@ -171,6 +174,9 @@ def _write(what: Exportable, path: Path) -> None:
                 dynamic_axes={INPUT: {0: "n"}, what.answer: {0: "n"}},
                 opset_version=OPSET,
                 dynamo=False,
+                # Folded BatchNorms would have to be rounded once more.
+                do_constant_folding=not half,
+                training=torch.onnx.TrainingMode.PRESERVE if half else torch.onnx.TrainingMode.EVAL,
             )
     except ImportError as error:
         raise DeviceError(
@@ -191,7 +197,31 @@ def _write(what: Exportable, path: Path) -> None:
         f"{INPUT}: (n, 3, {contract.side_px}, {contract.side_px}) float32, {contract.colour.upper()}, "
         f"(x - {contract.mean:g}) / {contract.scale:g} for x on 0..255, aligned as for ArcFace."
     )
+    if half:
+        _halve(model)
     onnx.save(model, str(path))
+
+
+def _halve(model: Any) -> None:
+    """Keep each float32 weight that float16 holds exactly as `NAME.half`; whoever loads the file makes NAME of it."""
+    import onnx
+
+    graph = model.graph
+    casts = []
+    for place, weight in enumerate(graph.initializer):
+        if weight.data_type != onnx.TensorProto.FLOAT:
+            continue
+        values = onnx.numpy_helper.to_array(weight)
+        with np.errstate(over="ignore"):
+            short = values.astype(np.float16)
+        if not np.array_equal(short.astype(np.float32), values):
+            continue
+        name = f"{weight.name}.half"
+        casts.append(onnx.helper.make_node("Cast", [name], [weight.name], to=onnx.TensorProto.FLOAT))
+        graph.initializer[place].CopyFrom(onnx.numpy_helper.from_array(short, name))
+    nodes = [*casts, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
 
 
 def _pictures(what: Exportable, count: int) -> Tensor:
@@ -204,13 +234,13 @@ def _pictures(what: Exportable, count: int) -> Tensor:
 
 
 def _difference(what: Exportable, path: Path) -> float:
-    session = open_session(path, "cpu")
+    network = open_network(path, "onnxruntime")
     largest = 0.0
     for count in _TEST_BATCHES:
         pictures = _pictures(what, count)
         with torch.inference_mode():
             expected: Any = what.net(pictures).numpy()
-        answer = session.run(None, {INPUT: pictures.numpy()})[0]
+        answer = network.run(pictures.numpy())[0]
         if answer.shape != expected.shape:
             raise QualityError(f"{what.model}: onnxruntime answers {answer.shape}, torch {expected.shape}")
         largest = max(largest, float(np.abs(answer - expected).max()))

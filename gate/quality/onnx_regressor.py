@@ -1,25 +1,24 @@
-"""Quality regressors as ONNX files, through onnxruntime: the official eDifFIQA-T or anybody's own."""
+"""Quality regressors as ONNX files, without torch: the one that ships, the official eDifFIQA-T or anybody's own."""
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from gate.errors import DeviceError, QualityError, WeightsError
-from gate.quality.backbone import InputContract
+from gate.errors import QualityError
+from gate.inference import Engine, Network, Precision, open_network
+from gate.quality.array_method import ArrayMethod
 from gate.quality.calibration import CalibrationTable, OptionValue
-from gate.quality.method import TorchMethod
-from gate.types import CROP_SIDE_PX
+from gate.quality.contract import InputContract
+from gate.quality.device import cpu_threads
+from gate.types import CROP_SIDE_PX, FloatArray, Image
 
 
-class OnnxRegressor(TorchMethod):
+class OnnxRegressor(ArrayMethod):
     """raw = score = the file's own answer, for a model of one N x 3 x S x S float input and one number a crop.
 
-    Crops are resized where S is not 112. A model whose batch is fixed gets that many crops a run. `device` tells the
-    provider that really runs.
+    Crops are resized where S is not 112. A model whose batch is fixed gets that many crops a run. `device` tells where
+    it really runs.
     """
 
     def __init__(
@@ -28,12 +27,15 @@ class OnnxRegressor(TorchMethod):
         *,
         name: str = "onnx",
         source: str | None = None,
+        model: str | None = None,
+        engine: Engine = "onnxruntime",
         device: str = "cpu",
         max_batch: int = 32,
         calibration: CalibrationTable | None = None,
         colour: Literal["rgb", "bgr"] = "rgb",
         mean: float = 127.5,
         scale: float = 127.5,
+        precision: Precision = "float32",
     ) -> None:
         """Load a model.
 
@@ -41,17 +43,20 @@ class OnnxRegressor(TorchMethod):
             path: the `.onnx` file.
             name: name of the method.
             source: name of the weights in `model`; default is the file's.
+            model: what the weights are called where the file is another form of them; default is made of `source`.
+            engine: what runs it.
             device: `cpu` or `cuda:N`; the latter needs an onnxruntime with CUDA and falls back to the CPU without.
             max_batch: most crops scored at once.
             calibration: maps to 0..100; default is the shipped ones.
             colour: `rgb` or `bgr`.
             mean: taken from every value on 0..255; the default is that of eDifFIQA-T.
             scale: what is left is divided by this.
+            precision: see `gate.inference.open_network`.
 
         Raises:
             WeightsError: there is no such file, or it is no model.
             QualityError: the model's input or output is of another kind.
-            DeviceError: onnxruntime cannot be imported.
+            DeviceError: the engine cannot be imported.
         """
         from gate.weights import checkpoint
 
@@ -60,35 +65,33 @@ class OnnxRegressor(TorchMethod):
         if scale == 0:
             raise QualityError(f"{name}: scale must not be 0")
         file = Path(path)
-        model = checkpoint.model_id(source or file.stem, file)
-        self._session = open_session(file, device)
-        on_gpu = self._session.get_providers()[0] == "CUDAExecutionProvider"
+        self._network: Network = open_network(file, engine, device=device, threads=cpu_threads(), precision=precision)
         super().__init__(
             name=name,
-            model=model,
-            device=device if on_gpu else "cpu",
+            model=model or checkpoint.model_id(source or file.stem, file),
+            device=self._network.device,
             max_batch=max_batch,
             calibration=calibration,
         )
-        self._input, self._rows, side_px = _input_of(self._session, name)
+        self._rows, side_px = _input_of(self._network, name)
         self._contract = InputContract(colour, float(mean), float(scale), side_px)
 
     def calibration_options(self) -> dict[str, OptionValue]:
-        """The input contract: the file does not carry it, and it changes the number."""
+        """The input contract, of a file that is only known as such: it does not carry it, and it changes the number."""
+        if self.name != "onnx":
+            return {}
         return {"colour": self._contract.colour, "mean": self._contract.mean, "scale": self._contract.scale}
 
-    @torch.inference_mode()
-    def _raw_batch(self, crops: Tensor, seeds: list[int]) -> Tensor:
-        del seeds
-        inputs = self._contract.normalise(crops).cpu().numpy()
+    def _raw_batch(self, crops: Image) -> FloatArray:
+        inputs = self._contract.normalised(crops)
         rows = self._rows or len(inputs)
         answers = [self._run(inputs[start : start + rows], rows) for start in range(0, len(inputs), rows)]
-        return torch.from_numpy(np.concatenate(answers))
+        return np.concatenate(answers)
 
-    def _run(self, inputs: np.ndarray[Any, np.dtype[np.float32]], rows: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+    def _run(self, inputs: FloatArray, rows: int) -> FloatArray:
         """At most `rows` crops, filled up to `rows` where the model's batch is fixed."""
         filled = np.resize(inputs, (rows, *inputs.shape[1:])) if len(inputs) < rows else inputs
-        answer = np.asarray(self._session.run(None, {self._input: filled})[0], dtype=np.float32)
+        answer = self._network.run(filled)[0]
         if answer.size != len(filled):
             raise QualityError(
                 f"{self.name}: {self.model} answers {answer.shape} for {len(filled)} crops; one number a crop is needed"
@@ -96,42 +99,11 @@ class OnnxRegressor(TorchMethod):
         return answer.reshape(-1)[: len(inputs)]
 
 
-def open_session(path: Path, device: str) -> Any:
-    """An onnxruntime session with torch's number of threads, on the CPU where it has no provider for the device.
-
-    Raises:
-        WeightsError: the file is no model.
-        DeviceError: onnxruntime cannot be imported.
-    """
-    try:
-        import onnxruntime
-    except (ImportError, OSError) as error:
-        raise DeviceError(
-            f"onnxruntime cannot be imported ({error}). Install onnxruntime to run {path.name}."
-        ) from None
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 3
-    providers: list[Any] = ["CPUExecutionProvider"]
-    if device.startswith("cuda") and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
-        index = int(device.partition(":")[2] or 0)
-        providers.insert(0, ("CUDAExecutionProvider", {"device_id": index}))
-    try:
-        return onnxruntime.InferenceSession(str(path), options, providers=providers)
-    except Exception as error:
-        # onnxruntime raises its own unexported classes for a file that is no model.
-        raise WeightsError(f"{path} cannot be run by onnxruntime: {str(error).splitlines()[0]}") from error
-
-
-def _input_of(session: Any, name: str) -> tuple[str, int | None, int]:
-    """Input name, fixed batch (None for any) and side in pixels."""
-    inputs = session.get_inputs()
-    shape: Sequence[Any] = inputs[0].shape if inputs else ()
-    # A free axis is None or a name.
-    channels_first = len(shape) == 4 and (shape[1] == 3 or not isinstance(shape[1], int))
-    if len(inputs) != 1 or not channels_first or inputs[0].type != "tensor(float)":
-        found = ", ".join(f"{node.name} {node.shape} {node.type}" for node in inputs)
-        raise QualityError(f"{name}: the model must have one float input of N x 3 x S x S, it has {found or 'none'}")
-    side_px = shape[2] if isinstance(shape[2], int) and shape[2] > 0 else CROP_SIDE_PX
-    rows = shape[0] if isinstance(shape[0], int) and shape[0] > 0 else None
-    return inputs[0].name, rows, side_px
+def _input_of(network: Network, name: str) -> tuple[int | None, int]:
+    """Fixed batch (None for any) and side in pixels."""
+    shape = network.input_shape
+    channels_first = len(shape) == 4 and shape[1] in {3, None}
+    if not channels_first or network.input_type != "float32":
+        found = f"{list(shape)} {network.input_type}" if shape else "none or several"
+        raise QualityError(f"{name}: the model must have one float input of N x 3 x S x S, it has {found}")
+    return shape[0], shape[2] or CROP_SIDE_PX

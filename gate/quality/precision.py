@@ -6,6 +6,7 @@ import platform
 from typing import TYPE_CHECKING
 
 from gate.errors import QualityError
+from gate.inference import Engine, Precision
 from gate.quality.names import nearest
 
 if TYPE_CHECKING:
@@ -31,8 +32,7 @@ def resolve_precision(method: str, wish: object, device: str) -> "torch.dtype":
     """
     import torch
 
-    if not isinstance(wish, str) or wish not in PRECISIONS:
-        raise QualityError(f"{method}: unknown {OPTION} {wish!r}{nearest(str(wish), PRECISIONS)}")
+    _check(method, wish)
     if wish in {"auto", "float32"}:
         return torch.float32
     on_cpu = torch.device(device).type == "cpu"
@@ -43,6 +43,25 @@ def resolve_precision(method: str, wish: object, device: str) -> "torch.dtype":
     if not (_cpu_has_bfloat16() if on_cpu else torch.cuda.is_bf16_supported(including_emulation=False)):
         _tell_slow(device)
     return torch.bfloat16
+
+
+def onnx_precision(method: str, wish: object, engine: Engine) -> Precision:
+    """The same for what computes an ONNX file.
+
+    Raises:
+        QualityError: another word, or a format that it does not compute in.
+    """
+    _check(method, wish)
+    if wish in {"auto", "float32"}:
+        return "float32"
+    if wish == "bfloat16" and engine == "openvino":
+        return "bfloat16"
+    raise QualityError(f"{method}: {engine} does not compute an ONNX file in {wish}; leave {OPTION} out")
+
+
+def _check(method: str, wish: object) -> None:
+    if not isinstance(wish, str) or wish not in PRECISIONS:
+        raise QualityError(f"{method}: unknown {OPTION} {wish!r}{nearest(str(wish), PRECISIONS)}")
 
 
 def _cpu_has_bfloat16() -> bool:

@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from gate.errors import QualityError
+from gate.inference import Backend
 from gate.quality.calibration import CalibrationTable, OptionValue
-from gate.quality.device import resolve_device
+from gate.quality.device import require_torch, resolve_device
 from gate.quality.names import nearest
 from gate.quality.precision import OPTION as PRECISION
+from gate.weights.zoo import Zoo, locate
 
 if TYPE_CHECKING:
     from gate.quality.backbone import Backbone
     from gate.quality.method import QualityMethod
-    from gate.weights.zoo import Zoo
 
 DEFAULT_BACKBONE = "facexzoo-mobilefacenet"
 
@@ -74,7 +75,7 @@ _CRFIQA = "Boutros et al., CR-FIQA, CVPR 2023"
 
 
 def _regressor(name: str, description: str, paper: str, weights: str | None = None) -> MethodInfo:
-    constructor = "gate.quality.regressor:load_regressor"
+    constructor = "gate.quality.regressors:load_regressor"
     weights = weights or name
     return MethodInfo(
         name, description, paper, Needs.REGRESSOR, constructor, _NARROWS, weights=weights, extra={"name": name}
@@ -130,7 +131,7 @@ _METHODS = (
         "any regressor as an ONNX file",
         "",
         Needs.REGRESSOR,
-        "gate.quality.onnx_regressor:OnnxRegressor",
+        "gate.quality.regressors:load_onnx",
         {"colour": "rgb", "mean": 127.5, "scale": 127.5},
         only_float32="an ONNX file has its own number format",
     ),
@@ -165,7 +166,7 @@ _METHODS = (
         "baseline: variance of the Laplacian, no network",
         "Pech-Pacheco et al., ICPR 2000",
         Needs.NOTHING,
-        "gate.quality.baselines:Sharpness",
+        "gate.quality.sharpness:Sharpness",
     ),
 )
 
@@ -191,7 +192,8 @@ def load_method(
     device: str = "cpu",
     max_batch: int = 32,
     calibration: str | Path | CalibrationTable | None = None,
-    zoo: "Zoo | None" = None,
+    zoo: Zoo | None = None,
+    backend: Backend = "torch",
     **options: Any,
 ) -> "QualityMethod":
     """A method, ready to score.
@@ -206,6 +208,7 @@ def load_method(
         max_batch: most crops scored at once.
         calibration: file or table of maps to 0..100; default is the one that ships with the package.
         zoo: where zoo names are looked up; default is the user's own folder.
+        backend: what runs a regressor on a CPU; the other methods need torch.
         **options: the method's own, such as `phi="block2"`; `methods()` lists them with their defaults.
 
     Raises:
@@ -225,19 +228,24 @@ def load_method(
     where = resolve_device(device)
     table = CalibrationTable.load(Path(calibration)) if isinstance(calibration, (str, Path)) else calibration
     common: dict[str, Any] = {"device": where, "max_batch": max_batch, "calibration": table, **info.extra, **options}
-    module, _, attribute = info.constructor.partition(":")
-    make = cast("Callable[..., QualityMethod]", getattr(importlib.import_module(module), attribute))
     if info.kind is Needs.NOTHING:
-        return make(**common)
-    from gate.quality.loading import locate
-
+        return _constructor(info)(**common)
     if info.kind is Needs.REGRESSOR:
         path, source = locate(_wanted(weights or info.weights, name, "weights"), zoo)
-        return make(path, source=source, **common)
+        return _constructor(info)(path, source=source, backend=backend, zoo=zoo, **common)
+    if backbone is None and weights is None and info.backbone is not None:
+        # Before torch is imported: where its weights are missing, a fallback that is never used costs nothing.
+        locate(info.backbone, zoo)
+    require_torch()
     if info.kind is Needs.BACKBONE:
-        return make(_backbone(info, backbone, weights, where, zoo), **common)
+        return _constructor(info)(_backbone(info, backbone, weights, where, zoo), **common)
     network = _backbone(info, backbone, None, where, zoo)
-    return make(network, locate(_wanted(weights or info.weights, name, "weights"), zoo)[0], **common)
+    return _constructor(info)(network, locate(_wanted(weights or info.weights, name, "weights"), zoo)[0], **common)
+
+
+def _constructor(info: MethodInfo) -> "Callable[..., QualityMethod]":
+    module, _, attribute = info.constructor.partition(":")
+    return cast("Callable[..., QualityMethod]", getattr(importlib.import_module(module), attribute))
 
 
 def _wanted(given: str | Path | None, name: str, what: str) -> str | Path:
@@ -251,7 +259,7 @@ def _backbone(
     given: "str | Backbone | None",
     weights: str | Path | None,
     device: str,
-    zoo: "Zoo | None",
+    zoo: Zoo | None,
 ) -> "Backbone":
     from gate.quality.backbone import Backbone
     from gate.quality.loading import load_backbone

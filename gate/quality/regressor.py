@@ -5,7 +5,6 @@ CVPR 2023. The published numbers are not clipped: values above 1 happen; the cal
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -18,37 +17,27 @@ from gate.nets.heads import Crfiqa, DiffiqaR, Ediffiqa
 from gate.nets.iresnet import iresnet18, iresnet50, iresnet100
 from gate.nets.mobilefacenet import mobilefacenet
 from gate.nets.narrow import narrow
-from gate.quality.backbone import InputContract
 from gate.quality.calibration import CalibrationTable
+from gate.quality.contract import InputContract
 from gate.quality.graphs import Graphed
-from gate.quality.loading import CONTRACTS, fill
-from gate.quality.method import TorchMethod
+from gate.quality.loading import fill
 from gate.quality.names import nearest
 from gate.quality.precision import resolve_precision
+from gate.quality.regressors import CONTRACT
+from gate.quality.torch_method import TorchMethod
 
-
-@dataclass(frozen=True, slots=True)
-class _Preset:
-    """A network and what it was trained to see."""
-
-    network: Callable[[], nn.Module]
-
-    contract: InputContract = CONTRACTS["arcface"]
-    """All that are published were trained on RGB in [-1, 1]."""
-
-
-_PRESETS = {
-    "regressor": _Preset(lambda: Ediffiqa(mobilefacenet())),
-    "ediffiqa-t": _Preset(lambda: Ediffiqa(mobilefacenet())),
-    "ediffiqa-s": _Preset(lambda: Ediffiqa(iresnet18())),
-    "ediffiqa-m": _Preset(lambda: Ediffiqa(iresnet50())),
-    "ediffiqa-l": _Preset(lambda: Ediffiqa(iresnet100())),
-    "diffiqa-r": _Preset(lambda: DiffiqaR(iresnet100())),
-    "crfiqa-s": _Preset(lambda: Crfiqa((3, 4, 14, 3))),
-    "crfiqa-l": _Preset(lambda: Crfiqa((3, 13, 30, 3))),
+_NETWORKS: dict[str, Callable[[], nn.Module]] = {
+    "regressor": lambda: Ediffiqa(mobilefacenet()),
+    "ediffiqa-t": lambda: Ediffiqa(mobilefacenet()),
+    "ediffiqa-s": lambda: Ediffiqa(iresnet18()),
+    "ediffiqa-m": lambda: Ediffiqa(iresnet50()),
+    "ediffiqa-l": lambda: Ediffiqa(iresnet100()),
+    "diffiqa-r": lambda: DiffiqaR(iresnet100()),
+    "crfiqa-s": lambda: Crfiqa((3, 4, 14, 3)),
+    "crfiqa-l": lambda: Crfiqa((3, 13, 30, 3)),
 }
 
-REGRESSORS = tuple(_PRESETS)
+REGRESSORS = tuple(_NETWORKS)
 """Names of the networks."""
 
 BYTES_PER_CROP = 24 * 2**20
@@ -103,16 +92,12 @@ class Regressor(TorchMethod):
 
 def regressor_network(name: str) -> nn.Module:
     """The network of a regressor, with fresh weights; raises `QualityError` for another name."""
-    return _preset(name).network()
+    if name not in _NETWORKS:
+        raise QualityError(f"unknown regressor {name!r}{nearest(name, _NETWORKS)}")
+    return _NETWORKS[name]()
 
 
-def _preset(name: str) -> _Preset:
-    if name not in _PRESETS:
-        raise QualityError(f"unknown regressor {name!r}{nearest(name, _PRESETS)}")
-    return _PRESETS[name]
-
-
-def load_regressor(
+def torch_regressor(
     path: Path,
     *,
     name: str,
@@ -121,49 +106,17 @@ def load_regressor(
     max_batch: int = 32,
     calibration: CalibrationTable | None = None,
     precision: str = "auto",
-) -> TorchMethod:
-    """A regressor with its weights; an `.onnx` file runs through onnxruntime.
-
-    Args:
-        path: a checkpoint in the published layout, or an ONNX file.
-        name: `regressor`, `ediffiqa-t`, `-s`, `-m`, `-l`, `diffiqa-r`, `crfiqa-s` or `-l`.
-        source: name of the weights in `model`; default is `name`.
-        device: `cpu` or `cuda:N`.
-        max_batch: most crops scored at once.
-        calibration: maps to 0..100; default is the shipped ones.
-        precision: of the convolutions, see `gate.quality.precision`; an ONNX file has its own.
-
-    Raises:
-        QualityError: another name, or a precision that cannot be.
-        WeightsError: the file is missing or belongs to another network.
-    """
+) -> Regressor:
+    """A regressor with its weights, on torch; see `gate.quality.regressors.load_regressor`."""
     from gate.weights import checkpoint
 
-    preset = _preset(name)
-    if path.suffix.lower() == ".onnx":
-        from gate.quality.onnx_regressor import OnnxRegressor
-
-        if resolve_precision(name, precision, device) != torch.float32:
-            raise QualityError(f"{name}: {path.name} is an ONNX file and has its own precision; leave the option out")
-        return OnnxRegressor(
-            path,
-            name=name,
-            source=source,
-            device=device,
-            max_batch=max_batch,
-            calibration=calibration,
-            colour=preset.contract.colour,
-            mean=preset.contract.mean,
-            scale=preset.contract.scale,
-        )
-    net = preset.network()
+    net = regressor_network(name)
     fill(net, path)
-    model = checkpoint.model_id(source or name, path)
     return Regressor(
         net,
-        preset.contract,
+        CONTRACT,
         name=name,
-        model=model,
+        model=checkpoint.model_id(source or name, path),
         device=device,
         max_batch=max_batch,
         calibration=calibration,

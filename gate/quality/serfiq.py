@@ -16,9 +16,9 @@ from gate.errors import QualityError
 from gate.quality.backbone import Backbone
 from gate.quality.calibration import CalibrationTable, OptionValue
 from gate.quality.graphs import Graphed
-from gate.quality.method import TorchMethod
 from gate.quality.names import nearest
 from gate.quality.precision import resolve_precision
+from gate.quality.torch_method import TorchMethod
 from gate.types import FloatArray
 
 VARIANTS = ("paper", "port")

@@ -159,6 +159,9 @@ class Entry:
     members: tuple[str, ...] = ()
     """Names of the entries a pack consists of."""
 
+    twin: str | None = None
+    """Name of the entry that holds the same weights as an ONNX file."""
+
     @property
     def slot(self) -> bool:
         """True when no file is published under a known checksum, so that the user supplies a path."""

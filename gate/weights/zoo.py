@@ -12,7 +12,7 @@ from gate.weights.fetch import Fetcher, Progress
 from gate.weights.sums import sha256_of
 from gate.weights.table import Contract, Entry, bundled_folder, load_table
 
-__all__ = ["Contract", "Entry", "State", "Status", "Zoo", "default_folder", "load_table"]
+__all__ = ["Contract", "Entry", "State", "Status", "Zoo", "default_folder", "load_table", "locate"]
 
 State: TypeAlias = Literal["here", "missing", "damaged", "slot"]
 
@@ -242,3 +242,11 @@ def _convert(entry: Entry, part: Path) -> None:
     found = sha256_of(part)
     if found != entry.sha256:
         raise WeightsError(f"{entry.name} was converted to sha256 {found[:12]}…, the table says {entry.sha256}")
+
+
+def locate(weights: str | Path, zoo: Zoo | None = None) -> tuple[Path, str | None]:
+    """The file that `weights` means, and its zoo name where it is one. Raises `WeightsError` as the zoo does."""
+    shelf = zoo or Zoo()
+    if isinstance(weights, str) and any(entry.name == weights for entry in shelf.entries()):
+        return shelf.ensure(weights), weights
+    return Path(weights), None

@@ -88,11 +88,14 @@ def test_the_quick_benchmark_measures_every_stage_and_a_running_gate(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "bench.json"
-    assert main(["bench", "--quick", "--json", str(file)]) == 0
+    assert (
+        main(["bench", "--quick", "--json", str(file), "--simulate", "3x5", "--simulate", "500x5", "--cores", "4"]) == 0
+    )
     report = load_report(file)
     stages = {line["stage"]: line for line in report["stages"]}
-    assert {"decode", "detect", "align", "signals", "encode", "publish"} <= set(stages)
-    assert "score regressor, batch 8" in stages
+    assert {"decode", "to RGB", "align", "signals", "encode", "publish"} <= set(stages)
+    assert {"detect, opencv", "detect, openvino"} <= set(stages)
+    assert {f"score regressor, {backend}, batch 8" for backend in ("openvino", "onnxruntime", "torch")} <= set(stages)
     for line in stages.values():
         times = [line["timing"][kind][part] for kind in ("cpu_ms", "wall_ms") for part in ("low", "median", "high")]
         assert all(math.isfinite(value) and value >= 0 for value in times)
@@ -101,5 +104,8 @@ def test_the_quick_benchmark_measures_every_stage_and_a_running_gate(
     assert run["looked_at_share"] > 0
     assert run["peak_mb"] > 50
     assert run["cpu_ms_a_frame"] > 0
+    few, many = report["simulated"]
+    assert many["cameras"] == 500
+    assert few["looked_at_share"] > many["looked_at_share"]
     json.dumps(report, allow_nan=False)
     assert "looked at" in capsys.readouterr().out

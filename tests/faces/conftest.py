@@ -1,11 +1,17 @@
 """Weights for the detectors."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 
+from gate.faces.detector import Detector
 from gate.faces.scrfd import ScrfdDetector
 from gate.faces.yunet import YuNetDetector
+from gate.faces.yunet_openvino import OpenVinoYuNet
+
+MakeYunet: TypeAlias = Callable[..., Detector]
 
 
 @pytest.fixture(scope="session")
@@ -29,9 +35,16 @@ def insightface_root(shared_data: Path) -> Path:
     return root
 
 
+@pytest.fixture(scope="session", params=[YuNetDetector, OpenVinoYuNet], ids=["opencv", "openvino"])
+def make_yunet(request: pytest.FixtureRequest) -> MakeYunet:
+    """YuNet by each of those that run it."""
+    make: MakeYunet = request.param
+    return make
+
+
 @pytest.fixture(scope="session")
-def yunet(yunet_weights: Path) -> YuNetDetector:
-    return YuNetDetector(yunet_weights)
+def yunet(yunet_weights: Path, make_yunet: MakeYunet) -> Detector:
+    return make_yunet(yunet_weights)
 
 
 @pytest.fixture(scope="session")

@@ -6,13 +6,16 @@ import numpy as np
 import pytest
 
 from gate.errors import WeightsError
+from gate.faces.detector import Detector
 from gate.faces.geometry import iou_matrix
 from gate.faces.shrink import shrink
 from gate.faces.yunet import YuNetDetector
+from gate.faces.yunet_openvino import OpenVinoYuNet
 from gate.types import Image
+from tests.faces.conftest import MakeYunet
 
 
-def test_the_portraits_hold_one_one_and_six_faces(yunet: YuNetDetector, portraits: dict[str, Image]) -> None:
+def test_the_portraits_hold_one_one_and_six_faces(yunet: Detector, portraits: dict[str, Image]) -> None:
     assert {name: len(yunet.detect(image)) for name, image in portraits.items()} == {
         "astronaut": 1,
         "grace_hopper": 1,
@@ -21,7 +24,7 @@ def test_the_portraits_hold_one_one_and_six_faces(yunet: YuNetDetector, portrait
 
 
 def test_landmarks_are_the_eyes_nose_and_mouth_with_the_image_left_first(
-    yunet: YuNetDetector, portraits: dict[str, Image]
+    yunet: Detector, portraits: dict[str, Image]
 ) -> None:
     (face,) = yunet.detect(portraits["astronaut"])
     # Read off the enlarged picture by eye: pupils, tip of the nose, corners of the mouth.
@@ -32,7 +35,7 @@ def test_landmarks_are_the_eyes_nose_and_mouth_with_the_image_left_first(
 
 
 def test_mirroring_the_picture_mirrors_faces_and_keeps_the_landmark_order(
-    yunet: YuNetDetector, portraits: dict[str, Image]
+    yunet: Detector, portraits: dict[str, Image]
 ) -> None:
     image = portraits["astronaut"]
     (face,), (mirrored,) = yunet.detect(image), yunet.detect(np.ascontiguousarray(image[:, ::-1]))
@@ -41,18 +44,18 @@ def test_mirroring_the_picture_mirrors_faces_and_keeps_the_landmark_order(
     assert np.abs(mirrored.landmarks - expected).max() < 0.2 * eyes_px
 
 
-def test_red_is_red(yunet_weights: Path, portraits: dict[str, Image]) -> None:
+def test_red_is_red(make_yunet: MakeYunet, yunet_weights: Path, portraits: dict[str, Image]) -> None:
     image = portraits["astronaut"]
     net = cv2.FaceDetectorYN.create(str(yunet_weights), "", (512, 512), 0.6, 0.3)
     _, rows = net.detect(np.ascontiguousarray(image[:, :, ::-1]))
-    (face,) = YuNetDetector(yunet_weights).detect(image)
+    (face,) = make_yunet(yunet_weights).detect(image)
     assert face.score == pytest.approx(float(rows[0, 14]), abs=1e-6)
     assert face.box_xywh == pytest.approx(rows[0, :4], abs=1e-3)
 
 
 @pytest.mark.parametrize("name", ["astronaut", "grace_hopper", "group"])
 def test_a_picture_twice_as_large_has_the_same_faces_at_twice_the_coordinates(
-    yunet: YuNetDetector, portraits: dict[str, Image], name: str
+    yunet: Detector, portraits: dict[str, Image], name: str
 ) -> None:
     image = portraits[name]
     large = np.asarray(cv2.resize(image, None, fx=2, fy=2, interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
@@ -66,7 +69,7 @@ def test_a_picture_twice_as_large_has_the_same_faces_at_twice_the_coordinates(
         assert off.mean() < 0.3 * eyes_px
 
 
-def test_a_wide_frame_is_mapped_back_along_both_axes(yunet: YuNetDetector, portraits: dict[str, Image]) -> None:
+def test_a_wide_frame_is_mapped_back_along_both_axes(yunet: Detector, portraits: dict[str, Image]) -> None:
     image = portraits["astronaut"][:256]
     wide = np.zeros((700, 2333, 3), dtype=np.uint8)
     wide[300:556, 1500:2012] = image
@@ -75,8 +78,10 @@ def test_a_wide_frame_is_mapped_back_along_both_axes(yunet: YuNetDetector, portr
     assert iou_matrix([shifted], [found.box_xywh])[0, 0] > 0.7
 
 
-def test_frame_sizes_may_change_from_frame_to_frame(yunet_weights: Path, portraits: dict[str, Image]) -> None:
-    detector = YuNetDetector(yunet_weights)
+def test_frame_sizes_may_change_from_frame_to_frame(
+    make_yunet: MakeYunet, yunet_weights: Path, portraits: dict[str, Image]
+) -> None:
+    detector = make_yunet(yunet_weights)
     first = detector.detect(portraits["astronaut"])
     detector.detect(portraits["group"])
     again = detector.detect(portraits["astronaut"])
@@ -84,11 +89,11 @@ def test_frame_sizes_may_change_from_frame_to_frame(yunet_weights: Path, portrai
 
 
 @pytest.mark.parametrize("shape", [(0, 0), (1, 1), (1, 900), (900, 1), (7, 5), (33, 31), (3000, 4000)])
-def test_black_frames_of_any_size_hold_nobody(yunet: YuNetDetector, shape: tuple[int, int]) -> None:
+def test_black_frames_of_any_size_hold_nobody(yunet: Detector, shape: tuple[int, int]) -> None:
     assert yunet.detect(np.zeros((*shape, 3), dtype=np.uint8)) == []
 
 
-def test_a_huge_frame_is_searched_at_the_configured_size(yunet: YuNetDetector, portraits: dict[str, Image]) -> None:
+def test_a_huge_frame_is_searched_at_the_configured_size(yunet: Detector, portraits: dict[str, Image]) -> None:
     huge = np.zeros((3000, 4000, 3), dtype=np.uint8)
     big = cv2.resize(portraits["grace_hopper"], (2048, 2400))
     huge[300:2700, 500:2548] = big
@@ -112,7 +117,7 @@ def test_large_frames_shrink_to_the_longer_side_and_the_scales_lead_back(shape: 
     assert (width * small.scale_x, height * small.scale_y) == pytest.approx((shape[1], shape[0]))
 
 
-def test_views_and_frozen_frames_are_read_as_they_are(yunet: YuNetDetector, portraits: dict[str, Image]) -> None:
+def test_views_and_frozen_frames_are_read_as_they_are(yunet: Detector, portraits: dict[str, Image]) -> None:
     image = portraits["astronaut"]
     frozen = image.copy()
     frozen.setflags(write=False)
@@ -122,31 +127,33 @@ def test_views_and_frozen_frames_are_read_as_they_are(yunet: YuNetDetector, port
     assert [face.box_xywh.tolist() for face in yunet.detect(view)] == wanted
 
 
-def test_fewer_faces_pass_a_higher_bar(yunet_weights: Path, portraits: dict[str, Image]) -> None:
-    strict = YuNetDetector(yunet_weights, min_score=0.9).detect(portraits["group"])
+def test_fewer_faces_pass_a_higher_bar(make_yunet: MakeYunet, yunet_weights: Path, portraits: dict[str, Image]) -> None:
+    strict = make_yunet(yunet_weights, min_score=0.9).detect(portraits["group"])
     assert all(face.score >= 0.9 for face in strict)
     assert len(strict) < 6
 
 
-def test_it_says_where_it_runs(yunet: YuNetDetector) -> None:
+def test_it_says_where_it_runs(yunet: Detector) -> None:
     assert (yunet.name, yunet.device) == ("yunet", "cpu")
 
 
-def test_missing_weights_are_named_with_the_remedy(tmp_path: Path) -> None:
+def test_missing_weights_are_named_with_the_remedy(make_yunet: MakeYunet, tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"nowhere\.onnx.*gate models pull yunet"):
-        YuNetDetector(tmp_path / "nowhere.onnx")
+        make_yunet(tmp_path / "nowhere.onnx")
 
 
-def test_a_file_that_is_no_network_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_file_that_is_no_network_is_refused(
+    make_yunet: MakeYunet, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(b"this is no network" * 100)
     with pytest.raises(WeightsError, match=r"broken\.onnx is not a YuNet"):
-        YuNetDetector(broken)
+        make_yunet(broken)
 
 
-def test_another_network_is_refused(insightface_root: Path) -> None:
+def test_another_network_is_refused(make_yunet: MakeYunet, insightface_root: Path) -> None:
     with pytest.raises(WeightsError, match="is not a YuNet"):
-        YuNetDetector(insightface_root / "models" / "buffalo_sc" / "w600k_mbf.onnx")
+        make_yunet(insightface_root / "models" / "buffalo_sc" / "w600k_mbf.onnx")
 
 
 def test_loading_is_silent_and_leaves_opencvs_log_level_alone(
@@ -159,9 +166,27 @@ def test_loading_is_silent_and_leaves_opencvs_log_level_alone(
     assert capfd.readouterr() == ("", "")
 
 
-def test_it_may_be_made_in_one_thread_and_used_in_another(yunet_weights: Path, portraits: dict[str, Image]) -> None:
-    detector, found = YuNetDetector(yunet_weights), []
+def test_it_may_be_made_in_one_thread_and_used_in_another(
+    make_yunet: MakeYunet, yunet_weights: Path, portraits: dict[str, Image]
+) -> None:
+    detector, found = make_yunet(yunet_weights), []
     worker = threading.Thread(target=lambda: found.extend(detector.detect(portraits["astronaut"])))
     worker.start()
     worker.join()
     assert len(found) == 1
+
+
+def test_openvino_finds_what_opencv_finds(yunet_weights: Path, portraits: dict[str, Image]) -> None:
+    opencv, openvino = YuNetDetector(yunet_weights), OpenVinoYuNet(yunet_weights)
+    for image in (*portraits.values(), np.ascontiguousarray(portraits["group"][:, ::-1])):
+        for one, other in zip(opencv.detect(image), openvino.detect(image), strict=True):
+            np.testing.assert_allclose(one.box_xywh, other.box_xywh, atol=0.01)
+            np.testing.assert_allclose(one.landmarks, other.landmarks, atol=0.01)
+            assert one.score == pytest.approx(other.score, abs=1e-4)
+
+
+def test_few_shapes_of_pictures_are_kept_ready(yunet_weights: Path) -> None:
+    detector = OpenVinoYuNet(yunet_weights)
+    for side in range(64, 64 + 10 * 32, 32):
+        assert detector.detect(np.zeros((side, 64, 3), np.uint8)) == []
+    assert len(detector._networks) == 4

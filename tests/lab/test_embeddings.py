@@ -13,7 +13,8 @@ from gate.lab.datasets import CropSet, load_crops
 from gate.lab.embeddings import compute_embeddings, mirror_images, read_embeddings, similarities, unit
 from gate.lab.pairs import Comparisons
 from gate.lab.recognizers import BackboneEmbedder, load_recognizer
-from gate.quality.backbone import Backbone, InputContract
+from gate.quality.backbone import Backbone
+from gate.quality.contract import InputContract
 from gate.types import FloatArray, Image
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from gate.publish.clients import RedisClient
 from gate.publish.connect import Client, open_client
 from gate.publish.event import Event, FaceEvent, VisitEndEvent, decode
 from gate.publish.redis_sink import RedisSink
@@ -241,3 +242,40 @@ def test_a_connection_whose_replies_make_no_sense_is_given_up(fake_clock: Any, m
         sink.send([make_face(0)])
     assert caught.value.unsent == (make_face(0),)
     assert client.dropped == 1
+
+
+@pytest.mark.parametrize("damaged", [b"17953998793\xb72", b"", b"OK", None])
+def test_a_damaged_id_is_a_lost_reply_and_leaves_no_copy(
+    connect: Connect, redis_server: Any, make_face: Make, damaged: bytes | None
+) -> None:
+    class Damaging(RedisClient):
+        """The first replies to a batch are changed on their way."""
+
+        intact = False
+
+        def pipeline(self, *, transaction: bool) -> Any:
+            pipeline: Any = super().pipeline(transaction=transaction)
+            carry_out = pipeline.execute
+
+            def execute(**options: Any) -> list[Any]:
+                replies: list[Any] = carry_out(**options)
+                if not self.intact:
+                    self.intact, replies[1] = True, damaged
+                return replies
+
+            pipeline.execute = execute
+            return pipeline
+
+    def dial(url: str, password: str | None, timeout_s: float) -> Client:
+        client = open_client(url, password, timeout_s)
+        assert isinstance(client, RedisClient)
+        return Damaging(client._redis)
+
+    sink, events = connect(connect=dial), [make_face(number) for number in range(3)]
+    with pytest.raises(SinkError) as caught:
+        sink.send(events)
+    assert caught.value.unsent == tuple(events)
+    sink.send(events)
+
+    entries = redis_server.command("XRANGE", "facegate:faces", "-", "+")
+    assert [decode(fields) for _, fields in entries] == events

@@ -12,7 +12,8 @@ from gate.errors import ConfigError, SpoolError
 from gate.publish import spool
 from gate.publish.event import FaceEvent, VisitEndEvent, encode
 from gate.publish.sealing import AesGcmSeal
-from gate.publish.spool import READY_EVENTS, SpooledBacklog, SpoolLimits
+from gate.publish.spool import SpooledBacklog, SpoolLimits
+from gate.publish.spool_books import READY_EVENTS
 from gate.publish.spool_file import DAMAGED_NAME, NAME, SpoolFile
 from gate.publish.waiting import Waiting
 
@@ -162,9 +163,9 @@ def test_a_long_backlog_waits_on_the_disk_alone_and_keeps_its_order(open_spool: 
         put(backlog, make_face(number))
         if number % 50 == 0:
             backlog.turn()
-    while backlog._unwritten:
+    while backlog._books.unwritten:
         backlog.turn()
-    assert len(backlog._ready) == len(backlog._in_memory) == READY_EVENTS
+    assert len(backlog._books.ready) == len(backlog._books.in_memory) == READY_EVENTS
     assert len(backlog) == many
     assert backlog.size_bytes == sum(sum(map(len, encode(make_face(number)).values())) for number in range(many))
     assert drain(backlog) == list(range(many))
@@ -224,7 +225,7 @@ def test_what_is_too_old_is_dropped_on_the_disk_and_in_memory(
 ) -> None:
     backlog = open_spool(max_age_s=3600)
     put(backlog, *(make_face(number) for number in range(READY_EVENTS + 10)))
-    while backlog._unwritten:
+    while backlog._books.unwritten:
         backlog.turn()
     fake_clock.advance(3000)
     put(backlog, make_face(999))
@@ -287,7 +288,7 @@ def test_a_disk_that_fails_in_between_loses_and_doubles_nothing(
 ) -> None:
     backlog = open_spool()
     put(backlog, *(make_face(number) for number in range(READY_EVENTS + 20)))
-    while backlog._unwritten:
+    while backlog._books.unwritten:
         backlog.turn()
     sent = take(backlog, 2)
     fail = pytest.MonkeyPatch()
@@ -319,7 +320,7 @@ def test_a_disk_that_hangs_is_not_waited_for(
         fake_clock.advance(spool.STALL_S + 1)
         put(backlog, make_face(1000))
         assert told.disk[-1] == "slow"
-        assert len(backlog._ready) == READY_EVENTS + 6, "all of it can be delivered from memory"
+        assert len(backlog._books.ready) == READY_EVENTS + 6, "all of it can be delivered from memory"
         monkeypatch.setattr(SpoolFile, "write", write)
         write(self, added, *rest)
 
@@ -335,7 +336,7 @@ def test_a_damaged_file_is_put_aside_and_what_memory_holds_is_kept(
 ) -> None:
     backlog = open_spool()
     put(backlog, *(make_face(number) for number in range(READY_EVENTS + 20)))
-    while backlog._unwritten:
+    while backlog._books.unwritten:
         backlog.turn()
     assert backlog._file is not None
     backlog._file.tidy()
@@ -406,7 +407,7 @@ def test_no_picture_stays_in_the_file_when_it_has_arrived(
 ) -> None:
     backlog = open_spool()
     put(backlog, *(make_face(number) for number in range(500)))
-    while backlog._unwritten:
+    while backlog._books.unwritten:
         backlog.turn()
     folder = tmp_path / "spool"
     picture = make_face(0).crop[100:300]

@@ -1,13 +1,16 @@
 """The spool under random histories, SIGKILL and disks that are truly full."""
 
+import contextlib
 import random
 import resource
+import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +99,7 @@ class World:
         self.backlog = self._open()
 
     def settle(self) -> None:
-        while self.backlog._unwritten or self.backlog._fault is not None:
+        while self.backlog._books.unwritten or self.backlog._fault is not None:
             self.backlog.turn()
         self.backlog.turn()
 
@@ -134,6 +137,7 @@ def test_no_history_loses_doubles_or_reorders_anything(
     make_face: Make, steps: list[tuple[Any, ...]], ready: int
 ) -> None:
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gate.publish.spool_books.READY_EVENTS", ready)
         patch.setattr("gate.publish.spool.READY_EVENTS", ready)
         world = World(Path(folder), make_face)
         try:
@@ -175,7 +179,7 @@ for number in range(first, first + 100_000):
     event = decode({**entry, "seq": str(number).encode()})
     with backlog.changed:
         backlog.push(Waiting(event, sum(map(len, encode(event).values()))))
-        durable = backlog._last_ticket not in backlog._unwritten and backlog._fault is None
+        durable = backlog._last_ticket not in backlog._books.unwritten and backlog._fault is None
     # Accepted means: on the disk. A push that gave up waiting for a busy machine has accepted in memory.
     if durable:
         print("accepted", number, flush=True)
@@ -259,3 +263,69 @@ def test_a_disk_without_room_is_told_costs_nothing_and_is_used_when_there_is_roo
     )
     assert len(again) == 400
     again.close(1)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 4 MB of its own."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("nothing may be mounted here, which takes root")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=False)
+
+
+def fill(folder: Path) -> Path:
+    """Take every block that is left."""
+    ballast = folder / "ballast"
+    with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+    return ballast
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("full_at_start", [True, False])
+def test_a_disk_that_is_truly_full_takes_everything_once_there_is_room(
+    small_disk: Path, make_face: Make, *, full_at_start: bool
+) -> None:
+    observer = Quiet()
+    ballast = fill(small_disk) if full_at_start else small_disk / "nothing"
+    limits = SpoolLimits(max_bytes=10**9)
+    backlog = SpooledBacklog(small_disk / "spool", limits=limits, clock=SystemClock(), observer=observer)
+    if not full_at_start:
+        ballast = fill(small_disk)
+    for number in range(200):
+        event = make_face(number)
+        with backlog.changed:
+            backlog.push(Waiting(event, sum(map(len, encode(event).values()))))
+        if number % 20 == 0:
+            backlog.turn()
+    assert observer.disk[-1] == "full"
+    assert backlog.kept([]) < len(backlog) == 200
+
+    ballast.unlink()
+    for _ in range(3):
+        backlog.turn()
+
+    assert observer.disk[-1] == "kept"
+    assert backlog.kept([]) == 200
+    # As SIGKILL leaves it: nothing is closed, another process opens what lies there.
+    copy = small_disk.parent / "copy"
+    shutil.copytree(small_disk / "spool", copy)
+    backlog.close(1)
+    with contextlib.closing(sqlite3.connect(copy / "events.sqlite")) as database:
+        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    after = SpooledBacklog(copy, limits=limits, clock=SystemClock(), observer=observer)
+    left = []
+    while len(after):
+        after.turn()
+        with after.changed:
+            batch = after.take(64, 10**9)
+            left += [waiting.event.seq for waiting in batch if isinstance(waiting.event, FaceEvent)]
+            after.confirm(batch, {})
+    after.close(1)
+    assert left == list(range(200))
+    assert observer.lost == 0

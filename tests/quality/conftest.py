@@ -15,7 +15,8 @@ from gate.errors import WeightsError
 from gate.nets.heads import Ediffiqa
 from gate.nets.iresnet import iresnet18
 from gate.nets.mobilefacenet import mobilefacenet
-from gate.quality.backbone import Backbone, InputContract
+from gate.quality.backbone import Backbone
+from gate.quality.contract import InputContract
 from gate.quality.loading import load_backbone
 from gate.types import Image
 from gate.weights.zoo import Zoo

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from gate.errors import QualityError
-from gate.quality.backbone import Backbone, InputContract
+from gate.quality.backbone import Backbone
+from gate.quality.contract import InputContract
 from gate.types import Image
 
 

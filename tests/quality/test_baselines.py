@@ -3,8 +3,10 @@ import pytest
 import torch
 from torch import nn
 
-from gate.quality.backbone import Backbone, InputContract
-from gate.quality.baselines import EmbeddingNorm, MirrorCosine, Sharpness
+from gate.quality.backbone import Backbone
+from gate.quality.baselines import EmbeddingNorm, MirrorCosine
+from gate.quality.contract import InputContract
+from gate.quality.sharpness import Sharpness
 from gate.types import Image
 
 

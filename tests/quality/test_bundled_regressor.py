@@ -10,8 +10,8 @@ import torch
 from gate.nets.heads import Ediffiqa
 from gate.nets.mobilefacenet import mobilefacenet
 from gate.quality import load_backbone, load_method
-from gate.quality.backbone import InputContract
-from gate.quality.loading import CONTRACTS, zoo_contract
+from gate.quality.contract import CONTRACTS, InputContract
+from gate.quality.loading import zoo_contract
 from gate.quality.regressor import Regressor
 from gate.types import Image
 from gate.weights.convert import write_safetensors

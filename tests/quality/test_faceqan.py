@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
 
 from gate.errors import QualityError
-from gate.quality.backbone import Backbone, InputContract
+from gate.quality.backbone import Backbone
+from gate.quality.contract import InputContract
 from gate.quality.faceqan import FaceQAN, seeded_noise
 from gate.types import Image
 

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from gate.errors import NotCalibratedError, QualityError
-from gate.quality.backbone import Backbone, InputContract
+from gate.quality.backbone import Backbone
+from gate.quality.contract import InputContract
 from gate.quality.grafiqs import PHIS, Grafiqs
 from gate.types import FloatArray, Image
 

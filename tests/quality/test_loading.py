@@ -7,13 +7,13 @@ from torch import nn
 from gate.errors import QualityError, WeightsError
 from gate.nets.iresnet import iresnet18
 from gate.nets.mobilefacenet import mobilefacenet
-from gate.quality.backbone import InputContract
-from gate.quality.loading import fill, load_backbone, locate
-from gate.weights.zoo import Zoo
+from gate.quality.contract import InputContract
+from gate.quality.loading import fill, load_backbone
+from gate.weights.zoo import Zoo, locate
 
 MODULE = """
 from torch import nn
-from gate.quality.backbone import InputContract
+from gate.quality.contract import InputContract
 
 def pair():
     return nn.Flatten(), InputContract("bgr", 0.0, 255.0)

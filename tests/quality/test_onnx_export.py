@@ -13,7 +13,8 @@ from gate.lab.recognizers import OnnxEmbedder
 from gate.nets.heads import Ediffiqa
 from gate.nets.mobilefacenet import mobilefacenet
 from gate.quality import load_method
-from gate.quality.loading import CONTRACTS, load_backbone
+from gate.quality.contract import CONTRACTS
+from gate.quality.loading import load_backbone
 from gate.quality.onnx_export import export_onnx, load_exportable
 from gate.types import Image
 from tests.quality.conftest import FillNetwork

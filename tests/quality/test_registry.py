@@ -126,7 +126,7 @@ def test_broken_torch_is_a_device_error_in_words(tmp_path: Path) -> None:
         f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
         "from gate.errors import DeviceError\n"
         "from gate.quality import load_method\n"
-        "try:\n    load_method('sharpness')\n"
+        "try:\n    load_method('grafiqs', backbone='iresnet18:a.pt')\n"
         "except DeviceError as error:\n    print(error)\n"
     )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

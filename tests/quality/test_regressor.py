@@ -11,8 +11,9 @@ from gate.nets.heads import Crfiqa, DiffiqaR, Ediffiqa
 from gate.nets.iresnet import iresnet18, iresnet100
 from gate.nets.mobilefacenet import mobilefacenet
 from gate.quality import load_method
-from gate.quality.backbone import InputContract
-from gate.quality.regressor import Regressor, load_regressor, regressor_network
+from gate.quality.contract import InputContract
+from gate.quality.regressor import Regressor, regressor_network
+from gate.quality.regressors import load_regressor
 from gate.types import Image
 from gate.weights.zoo import Zoo
 

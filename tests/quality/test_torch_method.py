@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 
 from gate.errors import DeviceError, NotCalibratedError, QualityError
-from gate.quality import method as method_module
+from gate.quality import torch_method as method_module
 from gate.quality.calibration import CalibrationKey, CalibrationTable, fit
-from gate.quality.method import TorchMethod
+from gate.quality.torch_method import TorchMethod
 from gate.types import FloatArray, Image
 
 

@@ -98,8 +98,9 @@ def _leaf(source: str) -> str:
 def _labels(plan: Plan, teachers: Sequence[str]) -> str:
     texts = {
         "recognizers": "How near an embedding comes to the mean of the person's other crops, by the recognizers below; "
-        "for people with few crops foretold from the embedding's length, how far a degradation moves it and how "
-        "near it comes to the person's other crops, if there are any.",
+        "for people with few crops foretold from the embedding's length, how far a degradation moves it, how "
+        "near it comes to the person's other crops, if there are any, and the scores of quality methods, if any stand "
+        "below.",
         "method": "Scores of the methods below, each scaled to 0..1, blended by weight.",
         "centre": "Scores of the methods below, each scaled to 0..1 and blended by weight, less half the distance to "
         "the class centre (the rule of eDifFIQA); crops without a class centre are left out.",

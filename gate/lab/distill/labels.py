@@ -1,6 +1,6 @@
 """Labels: the quality a sample is trained towards."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -88,7 +88,7 @@ def _centre(unit: FloatArray, material: Material, samples: Samples, clean: Index
     return result
 
 
-def recognizers_labels(views: Mapping[str, View], *, seed: int) -> FloatArray:
+def recognizers_labels(views: Mapping[str, View], witnesses: Sequence[FloatArray] = (), *, seed: int) -> FloatArray:
     """One label a sample, about 0 to 0.9: how near its embedding comes to where the person is.
 
     Where a person's centre is known it is the cosine to it. Elsewhere a small network, fitted on the known ones, tells
@@ -98,6 +98,7 @@ def recognizers_labels(views: Mapping[str, View], *, seed: int) -> FloatArray:
 
     Args:
         views: teacher's name → what it says.
+        witnesses: (S,) scores of quality methods, further features of that network.
         seed: of the fit.
 
     Raises:
@@ -110,9 +111,9 @@ def recognizers_labels(views: Mapping[str, View], *, seed: int) -> FloatArray:
             f"{np.count_nonzero(known)} samples are of people with {MIN_IMAGES} images or more; labels from "
             "recognizers need 500. Give --identities, or labels of a method with --label."
         )
-    alone = np.concatenate(
-        [np.stack([view.length, view.clean_length, view.movement], axis=1) for view in views.values()], axis=1
-    )
+    clean = next(iter(views.values())).clean
+    features = [feature for view in views.values() for feature in (view.length, view.clean_length, view.movement)]
+    alone = np.stack([*features, *(part for scores in witnesses for part in (scores, scores[clean]))], axis=1)
     rng = np.random.default_rng([seed, 3])
     rows = np.flatnonzero(known).astype(np.int32)
     # Every known sample stands in for several unknown ones: with none, one and up to seven other crops.

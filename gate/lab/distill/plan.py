@@ -80,6 +80,9 @@ class Plan:
     teachers: tuple[str, ...] = DEFAULT_TEACHERS
     """Recognizers; only the rule `recognizers` asks them."""
 
+    witnesses: tuple[str, ...] = ()
+    """Methods whose scores help to foretell the label of crops whose person is unknown; same rule."""
+
     labels: tuple[LabelRequest, ...] = ()
     start: str | None = None
     held_back: float = 0.1
@@ -99,6 +102,7 @@ class Plan:
             "identities": [str(path) for path in self.identities],
             "recipe": asdict(self.recipe),
             "teachers": list(self.teachers) if uses_teachers else [],
+            "witnesses": list(self.witnesses),
             "labels": [[label.name, label.weight] for label in self.labels],
             "start": self.start,
             "held_back": self.held_back,

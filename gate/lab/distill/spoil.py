@@ -10,6 +10,13 @@ from gate.types import CROP_SIDE_PX, Image
 
 KINDS = tuple(Degradation)
 
+_HARD = {Degradation.ROTATION, Degradation.MISALIGNMENT, Degradation.BRIGHTER}
+"""Drawn twice as often as the others: learnt last. With equal draws 94 to 95 % of faces fell below their clean
+original at level 3, where every other kind had 97 % or more."""
+
+_SHARES = np.array([2.0 if kind in _HARD else 1.0 for kind in KINDS])
+_SHARES /= _SHARES.sum()
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Spoilt:
@@ -37,7 +44,7 @@ def spoil(crop: Image, *, seed: int, index: int, version: int) -> Spoilt:
     """
     rng = np.random.default_rng([seed, index, version])
     count = 1 if rng.random() < 0.75 else 2
-    kinds = tuple(KINDS[place] for place in rng.choice(len(KINDS), count, replace=False))
+    kinds = tuple(KINDS[place] for place in rng.choice(len(KINDS), count, replace=False, p=_SHARES))
     worst = 0.0
     for kind in kinds:
         level = rng.uniform(0.5, 5.0 if count == 1 else 3.0)

@@ -10,7 +10,8 @@ from gate.errors import GateError, QualityError, WeightsError
 from gate.lab.distill.recipe import Recipe
 from gate.lab.distill.student import RegressorNet, base_of, head_of
 from gate.nets.heads import DiffiqaR, Ediffiqa
-from gate.quality.backbone import Backbone, InputContract
+from gate.quality.backbone import Backbone
+from gate.quality.contract import InputContract
 from gate.quality.loading import architecture, fill, load_backbone
 from gate.types import CROP_SIDE_PX
 from gate.weights import checkpoint

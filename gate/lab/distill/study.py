@@ -13,7 +13,7 @@ from gate.lab.distill.material import UNKNOWN, Material, held_back
 from gate.lab.distill.plan import Plan
 from gate.lab.distill.scoring import label_scores
 from gate.lab.distill.teach import SHARD, Samples, Teacher, plan_samples, taught
-from gate.lab.distill.teachers import BackboneTeacher, EmbedderTeacher
+from gate.lab.distill.teachers import BackboneTeacher, EmbedderTeacher, Witness
 from gate.lab.distill.telling import Telling
 from gate.lab.recognizers import load_recognizer
 from gate.lab.results import BoolArray, IndexArray
@@ -68,14 +68,16 @@ def _taught_study(plan: Plan, material: Material, start: "Start", telling: Telli
         raise GateError(f"two teachers have one name: {', '.join(names)}.")
     known = {teacher.model: teacher.name for teacher in teachers}
     own = known.get(start.backbone.model, _START)
-    asked = teachers if own in names else [*teachers, _own(start)]
+    witnesses = [Witness(spec, plan.device, plan.seed) for spec in plan.witnesses]
+    asked = [*teachers, *witnesses, *([] if own in names else [_own(start)])]
     said = _asked(asked, plan, material, samples, telling)
     views = {name: view(said[name], material, samples) for name in names}
-    labels = recognizers_labels(views, seed=plan.seed)
+    scores = [said[witness.name][:, 0].astype(np.float32) for witness in witnesses]
+    labels = recognizers_labels(views, scores, seed=plan.seed)
     lesson = _lesson(
         plan, material, samples, labels=labels, embeddings=said[own], known=_has(MIN_IMAGES, material)[samples.index]
     )
-    models = tuple(teacher.model for teacher in teachers)
+    models = tuple(teacher.model for teacher in (*teachers, *witnesses))
     return Study(lesson, {name: said[name] for name in names}, models)
 
 

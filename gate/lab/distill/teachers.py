@@ -1,10 +1,12 @@
 """Recognition networks as teachers: embeddings with their length, which alone says something about quality."""
 
+import threading
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gate.lab.recognizers import Embedder
+from gate.lab.scores import MethodRequest
 from gate.types import FloatArray, Image
 
 if TYPE_CHECKING:
@@ -48,3 +50,21 @@ class EmbedderTeacher:
     def embed(self, crops: Image) -> FloatArray:
         """See `gate.lab.distill.teach.Teacher`."""
         return self._embedder.embed(crops)
+
+
+class Witness:
+    """A quality method that is asked as teachers are; its (N, 1) scores help to foretell labels, they are none."""
+
+    def __init__(self, spec: str, device: str, seed: int) -> None:
+        """`spec` as `gate evaluate --method` takes it; raises as `gate.quality.load_method`."""
+        self._method = MethodRequest.parse(spec).load(device)
+        self.model = self._method.model
+        self.name = f"witness {self.model}"
+        self._seed = seed
+        # Several threads make the pictures; a method is used by one at a time.
+        self._turn = threading.Lock()
+
+    def embed(self, crops: Image) -> FloatArray:
+        """(N, 112, 112, 3) uint8 RGB to (N, 1) float32."""
+        with self._turn:
+            return self._method.score(crops, seeds=self._seed)[:, None]

@@ -15,7 +15,7 @@ from gate.lab.distill.lessons import Batch, Lesson, Timetable
 from gate.lab.distill.losses import Losses, batch_losses
 from gate.lab.distill.recipe import Recipe
 from gate.lab.distill.student import Student
-from gate.quality.backbone import InputContract
+from gate.quality.contract import InputContract
 
 CHECKPOINT = "checkpoint.pt"
 

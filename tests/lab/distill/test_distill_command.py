@@ -23,7 +23,7 @@ from gate.weights import checkpoint
 TINY_TEACHERS = """
 import torch
 from torch import nn
-from gate.quality.backbone import InputContract
+from gate.quality.contract import InputContract
 
 class Tiny(nn.Module):
     input_contract = InputContract()

@@ -13,7 +13,7 @@ from gate.lab.distill.material import UNKNOWN, Material
 from gate.lab.distill.plan import LabelRequest
 from gate.lab.distill.scoring import label_scores
 from gate.lab.distill.teach import Samples, plan_samples
-from gate.quality.baselines import Sharpness
+from gate.quality.sharpness import Sharpness
 from gate.types import FloatArray, Image
 
 

@@ -10,7 +10,7 @@ from gate.lab.distill.student import RegressorNet, Student, base_of, head_of, pu
 from gate.nets.heads import DiffiqaR, Ediffiqa
 from gate.nets.iresnet import IResNet
 from gate.nets.mobilefacenet import mobilefacenet
-from gate.quality.backbone import InputContract
+from gate.quality.contract import InputContract
 
 Settle = Callable[[nn.Module], nn.Module]
 

@@ -18,6 +18,7 @@ from gate.config_problems import causes, explain
 from gate.config_quality import FallbackConfig, QualityConfig, SecondOpinionConfig
 from gate.config_rules import DecideConfig, DecideOverrides
 from gate.config_section import Section
+from gate.config_tracing import TracingConfig
 from gate.config_zones import ZonesConfig
 from gate.errors import ConfigError
 from gate.inference import Backend
@@ -146,6 +147,9 @@ class GateConfig(Section):
 
     log: LogConfig = LogConfig()
     """Logging."""
+
+    tracing: TracingConfig = TracingConfig()
+    """Traces."""
 
     weights: WeightsConfig = WeightsConfig()
     """Weight files."""

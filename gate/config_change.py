@@ -17,6 +17,7 @@ REASONS = {
     "spool": "what waits for delivery lies there",
     "http": "the server listens already",
     "page": "the server has its routes already",
+    "tracing": "what sends spans is built at the start",
     "log.format": "the log would change its form in the middle",
     "weights": "the files are loaded at the start",
 }

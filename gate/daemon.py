@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -30,7 +31,7 @@ from gate.capture.virtual import parse_virtual
 from gate.clock import Clock, SystemClock
 from gate.config import CameraConfig, GateConfig
 from gate.config_change import ConfigChange
-from gate.decide.visits import Publication
+from gate.decide.visits import FacePublication, Publication
 from gate.delivery import build_backlog, build_sink, redis_address
 from gate.errors import ConfigError, GateError
 from gate.faces.detector import Detector
@@ -40,6 +41,7 @@ from gate.observe.logging import configure
 from gate.outgoing import context_was_left_out, to_event, waits_since_s
 from gate.pipeline import MAX_FAILURES_IN_A_ROW, STEP_TIMEOUT_S, Pipeline
 from gate.publish.publisher import Publisher
+from gate.publish.sink import Sink
 from gate.publish.ulid import UlidFactory
 from gate.publish.waiting import DropReason
 from gate.quality.device import set_cpu_threads
@@ -50,6 +52,10 @@ from gate.shedding import Shedding
 from gate.summary import SummaryFile
 from gate.supervisor import Supervisor
 from gate.thresholds import resolve
+from gate.traces import TracedSink, build_tracing
+
+if TYPE_CHECKING:
+    from gate.observe.tracing import Tracing
 
 log = structlog.get_logger(__name__)
 
@@ -102,6 +108,7 @@ class Daemon:
         self._board = SlotBoard()
         self._live: LiveConfig | None = None
         self._http: HttpServer | None = None
+        self._tracing: Tracing | None = None
         self.observer = build_observer(config, self._clock)
         self._cameras = CameraSet(self._board, self._clock, self.observer.capture)
         self._supervisor = Supervisor.from_environment(self._state, None if supervised else {})
@@ -198,12 +205,18 @@ class Daemon:
             self._http.start()
             on_exit(self._http.close)
             log.info("listening", address=self.http_address)
+        self._tracing = build_tracing(config, self._clock)
+        if self._tracing is not None:
+            # Before the publisher, so that it closes after the last delivery.
+            on_exit(self._tracing.close)
         detector = load_detector(config)
         scorer = load_scorer(config, self._clock, self.observer.pipeline)
         check_weights(self._thresholds, scorer)
         self.observer.pipeline.method_active(scorer.name)
         backlog = build_backlog(config, self._clock, self.observer.publish)
-        sink = build_sink(config, redis_address(config, self._resources), self._clock, backlog)
+        sink: Sink = build_sink(config, redis_address(config, self._resources), self._clock, backlog)
+        if self._tracing is not None:
+            sink = TracedSink(sink, self._tracing)
         publisher = Publisher(sink, backlog=backlog, clock=self._clock, observer=self.observer.publish)
         on_exit(publisher.close)
         on_exit(self._drain, publisher)
@@ -248,6 +261,7 @@ class Daemon:
             shedding=Shedding(
                 self._clock, self.observer.pipeline, scorer.pause_opinions if scorer.asks_again else None
             ),
+            tracer=self._tracing,
         )
         on_exit(pipeline.finish)
         on_exit(self._cameras.leave)
@@ -265,7 +279,10 @@ class Daemon:
             log.exception("event_not_made", event_id=publication.event_id)
             self.observer.publish.dropped(DropReason.INVALID.value, 1)
             return
-        self.observer.pipeline.stage("encode", time.perf_counter() - start_s)
+        seconds = time.perf_counter() - start_s
+        self.observer.pipeline.stage("encode", seconds)
+        if self._tracing is not None and isinstance(publication, FacePublication):
+            self._tracing.encoded(publication.face.sighting, publication.event_id, seconds)
         if context_was_left_out(publication, event):
             self.observer.pipeline.fallback(FallbackCause.CONTEXT_LEFT_OUT)
         publisher.offer(event, since_s=waits_since_s(publication))

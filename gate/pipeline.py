@@ -6,9 +6,7 @@ counted as unscored. Nothing here waits for Redis or a camera.
 """
 
 import math
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -28,9 +26,12 @@ from gate.pipeline_parts import (
     FrameBoard,
     PipelineReport,
     Scorer,
+    Stages,
+    Tracer,
     Watcher,
     circumstances_of,
     cut_context,
+    show,
 )
 from gate.quality.signals import measure
 from gate.rater import Rater
@@ -77,6 +78,7 @@ class Pipeline:
         crops_at_once: Most crops handed to the scorer before the next sign of life.
         watcher: Is shown every frame with its faces; None costs nothing.
         shedding: Says what is left out when the engine cannot keep up; None leaves nothing out on purpose.
+        tracer: Follows single frames; None costs nothing.
     """
 
     def __init__(
@@ -94,6 +96,7 @@ class Pipeline:
         crops_at_once: int = 32,
         watcher: Watcher | None = None,
         shedding: Shedding | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         self._cameras = dict(cameras)
         self._board = board
@@ -106,6 +109,8 @@ class Pipeline:
         self._max_gap_s = max_gap_s
         self._watcher = watcher
         self._shedding = shedding
+        self._tracer = tracer
+        self._timed = Stages(report, tracer).timed
         self._displaced = board.displaced
         self.broken_in_a_row = 0
         """How many frames, of whichever camera, could not be looked at since one could."""
@@ -119,10 +124,14 @@ class Pipeline:
         """Look at what the cameras have now; returns the number of frames, 0 after the time-out."""
         frames = self._board.take(timeout_s, self._frames_at_once())
         start_s = self._clock.monotonic_s()
+        if self._tracer is not None:
+            self._tracer.taken(frames)
         try:
             self._look_at(frames)
         finally:
             self._weigh(len(frames), self._clock.monotonic_s() - start_s)
+            if self._tracer is not None:
+                self._tracer.left(frames)
         return len(frames)
 
     def _frames_at_once(self) -> int | None:
@@ -153,7 +162,7 @@ class Pipeline:
             except Exception:
                 # One poisonous frame of one camera must not stop the door of another. Told the 1st, 2nd, 4th, 8th …
                 # time: a camera whose every frame fails would write 25 tracebacks a second.
-                times = self._count_broken(frame.camera)
+                times = self._count_broken(frame)
                 if times & (times - 1) == 0:
                     log.exception("frame_failed", camera=frame.camera, seq=frame.seq, times=times)
                 continue
@@ -162,7 +171,7 @@ class Pipeline:
         try:
             judged = self._judge(candidates, seen, ended)
             if self._watcher is not None:
-                _show(self._watcher, seen, judged)
+                show(self._watcher, seen, judged, [candidate.face for candidate in candidates])
             for frame, track in ended:
                 state = self._cameras[frame.camera]
                 self._emit(state.visits.end(track, frame.captured_s, state.now_s))
@@ -209,7 +218,7 @@ class Pipeline:
         state = self._cameras[frame.camera]
         state.now_s = self._time_of(frame, state)
         faces = self._faces(frame, state)
-        with self._timed("track"):
+        with self._timed("track", (frame,)):
             update = state.tracker.update(faces, state.now_s, changed=state.change.sees(frame.image))
         state.approach.end(update.ended)
         return update
@@ -220,8 +229,9 @@ class Pipeline:
         if still is not None and not len(state.tracker) and still.same_as_empty(frame.image, state.now_s):
             self._report.still(frame.camera)
             return ()
-        with self._timed("detect"):
+        with self._timed("detect", (frame,)) as told:
             faces = self._detector.detect(frame.image)
+            told["faces"] = len(faces)
         if still is not None:
             still.searched(frame.image, state.now_s, found=bool(faces))
         return faces
@@ -244,17 +254,20 @@ class Pipeline:
         age_s = 0.0 if lossless else self._clock.monotonic_s() - frame.captured_s
         return [self._measure(frame, face, age_s) for face in tracked]
 
-    def _count_broken(self, camera: str) -> int:
-        """Count a frame that could not be looked at; returns how many of this camera there have been."""
-        self._report.broken(camera)
+    def _count_broken(self, frame: Frame) -> int:
+        """Count a frame that could not be looked at; returns how many of its camera there have been."""
+        self._report.broken(frame.camera)
+        if self._tracer is not None:
+            self._tracer.broken(frame)
         self.broken_in_a_row += 1
-        self._cameras[camera].broken += 1
-        return self._cameras[camera].broken
+        state = self._cameras[frame.camera]
+        state.broken += 1
+        return state.broken
 
     def _measure(self, frame: Frame, tracked: TrackedFace, age_s: float) -> _Candidate:
-        with self._timed("align"):
+        with self._timed("align", (frame,)):
             crop = align(frame.image, tracked.face.landmarks[None])[0]
-        with self._timed("signals"):
+        with self._timed("signals", (frame,)):
             signals = measure(tracked.face, crop)
         state, sighting = self._cameras[frame.camera], frame.sighting
         approach = state.approach if state.rules.approaching_only else None
@@ -311,8 +324,9 @@ class Pipeline:
         """Score faces together."""
         if not faces:
             return []
-        with self._timed("score"):
+        with self._timed("score", [face.sighting for face in faces]) as told:
             ratings = self._rater.rate(np.stack([face.crop for face in faces]))
+            told["batch"], told["method"] = len(faces), ratings[0].method
         self._report.batch(len(faces))
         return [self._rated(face, rating) for face, rating in zip(faces, ratings, strict=True)]
 
@@ -347,8 +361,10 @@ class Pipeline:
             method=face.method,
             sample=bool(face.method) and state.scores.scored(face, state.now_s),
         )
-        with self._timed("decide"):
+        with self._timed("decide", (face.sighting,)) as told:
             publications = state.visits.see(face, verdict, state.now_s)
+            told["verdict"] = "accepted" if verdict.accepted else "rejected"
+            told["reason"] = "" if verdict.accepted else verdict.reasons[0]
         self._emit(publications)
         return JudgedFace(face, verdict)
 
@@ -358,7 +374,7 @@ class Pipeline:
             return False
         if state.visits.has_published(face.tracked.track):
             return False
-        with self._timed("compare"):
+        with self._timed("compare", (face.sighting,)):
             return state.duplicates.is_duplicate(
                 face.crop,
                 camera=face.sighting.camera,
@@ -381,7 +397,7 @@ class Pipeline:
     def _remember(self, face: ScoredFace) -> None:
         state = self._cameras[face.sighting.camera]
         if state.duplicates is not None:
-            with self._timed("compare"):
+            with self._timed("compare", (face.sighting,)):
                 state.duplicates.remember(
                     face.crop, camera=face.sighting.camera, track=face.tracked.track, now_s=self._clock.monotonic_s()
                 )
@@ -403,17 +419,3 @@ class Pipeline:
 
     def _context(self, frame: Frame, tracked: TrackedFace) -> Image | None:
         return None if self._context_margin is None else cut_context(frame, tracked, self._context_margin)
-
-    @contextmanager
-    def _timed(self, stage: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self._report.stage(stage, time.perf_counter() - start)
-
-
-def _show(watcher: Watcher, frames: Iterable[Frame], judged: Iterable[JudgedFace]) -> None:
-    faces: dict[str, list[JudgedFace]] = {}
-    for one in judged:
-        faces.setdefault(one.face.sighting.camera, []).append(one)
-    for frame in frames:
-        watcher.looked(frame, faces.get(frame.camera, ()))

@@ -1,7 +1,9 @@
 """What the engine works with: the seams to its neighbours, and what it remembers of a camera."""
 
 import math
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -15,7 +17,7 @@ from gate.faces.change import PictureChange
 from gate.faces.geometry import outside_share
 from gate.faces.stillness import Stillness
 from gate.faces.tracker import Tracker
-from gate.types import Frame, Image, JudgedFace, Rating, Sighting, TrackedFace
+from gate.types import Frame, Image, JudgedFace, Rating, ScoredFace, Sighting, TrackedFace
 
 
 class Scorer(Protocol):
@@ -97,11 +99,61 @@ class PipelineReport(Protocol):
         ...
 
 
+class Tracer(Protocol):
+    """Who follows single frames. Called in the engine's thread."""
+
+    def taken(self, frames: Sequence[Frame]) -> None:
+        """Their way through the engine begins."""
+        ...
+
+    def stage(self, stage: str, of: Iterable[Frame | Sighting], seconds: float, told: Mapping[str, str | int]) -> None:
+        """A stage worked on these frames for so long, until now, and tells this about it."""
+        ...
+
+    def broken(self, frame: Frame) -> None:
+        """A frame could not be looked at."""
+        ...
+
+    def left(self, frames: Sequence[Frame]) -> None:
+        """The step that looked at these frames is over."""
+        ...
+
+
+class Stages:
+    """Times the stages of a step.
+
+    Args:
+        report: Is told how long each took.
+        tracer: Is told for which frames too; None costs nothing.
+    """
+
+    def __init__(self, report: PipelineReport, tracer: Tracer | None) -> None:
+        self._report = report
+        self._tracer = tracer
+
+    @contextmanager
+    def timed(self, stage: str, of: Iterable[Frame | Sighting] = ()) -> Iterator[dict[str, str | int]]:
+        """Time a stage that works on these frames; what is written into the dictionary goes into their traces."""
+        told: dict[str, str | int] = {}
+        start = time.perf_counter()
+        yield told
+        seconds = time.perf_counter() - start
+        self._report.stage(stage, seconds)
+        if self._tracer is not None:
+            self._tracer.stage(stage, of, seconds, told)
+
+
 class Watcher(Protocol):
     """Who shows people what the cameras see. Called in the engine's thread: it may keep what it is given, no more."""
 
-    def looked(self, frame: Frame, faces: Sequence[JudgedFace]) -> None:
-        """A frame was looked at, and these faces were judged; those that waited for a score are of earlier frames."""
+    def looked(self, frame: Frame, judged: Sequence[JudgedFace], unscored: Sequence[TrackedFace]) -> None:
+        """A frame was looked at.
+
+        Args:
+            frame: The frame.
+            judged: Faces that have a verdict now; those that waited for a score are of earlier frames.
+            unscored: Its other faces: left out, or waiting for their turn.
+        """
         ...
 
 
@@ -198,3 +250,24 @@ def cut_context(frame: Frame, tracked: TrackedFace, margin: float) -> Image | No
     cut = frame.image[top:bottom, left:right]
     # A copy, lest the best shot of a long visit keeps the whole frame.
     return cut.copy() if cut.size else None
+
+
+def show(
+    watcher: Watcher, frames: Iterable[Frame], judged: Iterable[JudgedFace], measured: Iterable[ScoredFace]
+) -> None:
+    """Show a watcher the frames of a step with all their faces; those of `measured` without a verdict are unscored."""
+    faces: dict[str, list[JudgedFace]] = {}
+    others: dict[str, list[TrackedFace]] = {}
+    told = set()
+    for one in judged:
+        faces.setdefault(one.face.sighting.camera, []).append(one)
+        told.add(_place(one.face))
+    for face in measured:
+        if _place(face) not in told:
+            others.setdefault(face.sighting.camera, []).append(face.tracked)
+    for frame in frames:
+        watcher.looked(frame, faces.get(frame.camera, ()), others.get(frame.camera, ()))
+
+
+def _place(face: ScoredFace) -> tuple[str, int, int]:
+    return face.sighting.camera, face.sighting.seq, face.tracked.track

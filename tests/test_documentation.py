@@ -25,14 +25,6 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
     assert [target for target in local if not (page.parent / target).exists()] == []
 
 
-def test_the_readme_names_every_command_it_uses_correctly() -> None:
-    from gate.cli import build_parser
-
-    used = set(re.findall(r"(?:\.venv/bin/|`)gate ([a-z]+)", (REPOSITORY / "README.md").read_text(encoding="utf-8")))
-    known = next(action for action in build_parser()._actions if action.choices and "run" in action.choices).choices
-    assert used - set(known or ()) == set()
-
-
 def test_the_readme_states_the_licences_of_the_zoo() -> None:
     readme, zoo = (REPOSITORY / "README.md").read_text(encoding="utf-8"), load_table()
     for line in readme.splitlines():

@@ -14,7 +14,7 @@ from gate.decide.visits import FacePublication, Publication, VisitBook, VisitEnd
 from gate.faces.stillness import Stillness
 from gate.faces.tracker import Tracker
 from gate.pipeline import Pipeline
-from gate.pipeline_parts import CameraState
+from gate.pipeline_parts import CameraState, Tracer, Watcher
 from gate.types import Face, FloatArray, Frame, Image, Rating
 from tests.conftest import FakeClock
 
@@ -124,6 +124,8 @@ class Gate:
         lossless: bool = False,
         rules: DecideConfig | None = None,
         max_scores_per_s: float | None = None,
+        watcher: Watcher | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         numbers = iter(range(10**6))
         self.script = Script(clock)
@@ -146,6 +148,8 @@ class Gate:
             clock=clock,
             context_margin=0.2,
             crops_at_once=2,
+            watcher=watcher,
+            tracer=tracer,
         )
 
     @property

@@ -1,12 +1,14 @@
 """An engine that scores what could matter: no face is lost on the way, whatever ends it."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gate.config import DecideConfig, ZonesConfig
-from gate.types import FloatArray, Image
+from gate.types import FloatArray, Frame, Image, JudgedFace, TrackedFace
 from tests.conftest import FakeClock
 from tests.test_pipeline import Gate, a_face
 
@@ -47,6 +49,30 @@ def test_a_face_that_waits_when_its_track_ends_is_scored_and_published(fake_cloc
     (end,) = gate.ends
     # As the visit's first face, and as its best.
     assert (end.visit.accepted, end.visit.published) == (1, 2)
+
+
+class Eyes:
+    """A watcher that remembers, of each frame, which places had a verdict and which had none."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[list[int], list[int]]] = []
+
+    def looked(self, frame: Frame, judged: Sequence[JudgedFace], unscored: Sequence[TrackedFace]) -> None:
+        own = [one.face.tracked for one in judged if one.face.sighting.seq == frame.seq]
+        told, others = ([int(face.face.box_xywh[0]) for face in faces] for faces in (own, unscored))
+        self.seen.append((told, others))
+
+
+def test_who_watches_sees_every_face_of_a_frame_whether_or_not_it_was_scored(fake_clock: FakeClock) -> None:
+    eyes = Eyes()
+    gate = Gate(fake_clock, max_scores_per_s=1.0, watcher=eyes)
+    look(gate, 20, 420)
+    look(gate, 20, 420)
+    look(gate, seconds=1.0)
+    look(gate)
+    # One score is there at once. The other face waits, and has its verdict when its frame is no longer shown.
+    assert eyes.seen == [([20], [420]), ([], [20, 420]), ([], []), ([], [])]
+    assert gate.counts.reasons["accepted"] == 2
 
 
 def test_the_latency_of_a_face_that_waited_counts_from_its_own_frame(fake_clock: FakeClock) -> None:

@@ -66,8 +66,8 @@ CAMERA_IN_DEPTH = Board(
             "Faces",
             (
                 Panel(
-                    "Faces judged",
-                    "Accepted and rejected faces a second.",
+                    "Faces",
+                    "Faces a second by what became of them. `unscored`: a score could have changed nothing.",
                     (Query(rate("facegate_faces_total", CAMERA, by="verdict"), "{{verdict}}"),),
                     kind="stacked",
                     unit="cps",

@@ -17,6 +17,9 @@ from dashboards.generator.panel import (
     share,
 )
 
+JUDGED = f'{CAMERA},verdict!="unscored"'
+"""Faces that were accepted or rejected; of one that was left out nobody knows whether it would have been."""
+
 QUALITY = Board(
     uid="facegate-quality",
     title="Gate · quality and thresholds",
@@ -55,8 +58,8 @@ QUALITY = Board(
             (
                 Panel(
                     "Accepted faces",
-                    "Share of judged faces that were accepted, by camera.",
-                    (Query(share("facegate_faces_total", 'verdict="accepted"', by="camera"), "{{camera}}"),),
+                    "Share of judged faces that were accepted, by camera. Faces that were not scored are not judged.",
+                    (Query(share("facegate_faces_total", 'verdict="accepted"', JUDGED, by="camera"), "{{camera}}"),),
                     unit="percentunit",
                     most=1,
                 ),

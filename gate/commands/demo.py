@@ -178,7 +178,8 @@ def _conclude(counts: dict[str, Any], readable: int) -> int:
     faces, visits = counts["faces"], counts["visits"]
     reasons = ", ".join(f"{name} {count}" for name, count in sorted(faces["reasons"].items(), key=lambda r: -r[1]))
     print(
-        f"gate: {faces['accepted']} faces accepted, {faces['rejected']} rejected ({reasons or 'none'}); "
+        f"gate: {faces['accepted']} faces accepted, {faces['rejected']} rejected ({reasons or 'none'}), "
+        f"{faces['unscored']} not scored; "
         f"{visits['published']} visits published, {visits['unusable']} unusable; "
         f"{readable} faces read back from the stream"
     )

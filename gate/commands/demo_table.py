@@ -14,7 +14,8 @@ def table(status: Status) -> "Table":
     from rich.table import Table
 
     result = Table(caption=_delivery(status), caption_justify="left")
-    for heading in ("camera", "fps", "visits", "accepted", "rejected", "best quality", "latency p50 / p95"):
+    faces = ("accepted", "rejected", "not scored")
+    for heading in ("camera", "fps", "visits", *faces, "best quality", "latency p50 / p95"):
         result.add_column(heading)
     for name, camera in status["cameras"].items():
         result.add_row(
@@ -23,6 +24,7 @@ def table(status: Status) -> "Table":
             _visits(camera),
             str(camera["faces"]["accepted"]),
             _rejected(camera, "\n"),
+            str(camera["faces"]["unscored"]),
             _number(camera["best_quality"]),
             _latency(camera),
         )
@@ -34,7 +36,7 @@ def plain_line(status: Status) -> str:
     cameras = (
         f"{name} {camera['state']} {camera['fps']:.0f} fps, visits {_visits(camera)}, "
         f"accepted {camera['faces']['accepted']}, rejected {_rejected(camera, ', ')}, "
-        f"best {_number(camera['best_quality'])}, latency {_latency(camera)}"
+        f"not scored {camera['faces']['unscored']}, best {_number(camera['best_quality'])}, latency {_latency(camera)}"
         for name, camera in status["cameras"].items()
     )
     return " | ".join((*cameras, _delivery(status)))

@@ -11,13 +11,14 @@ from gate.reasons import Reason
 WINDOW_S = 3600.0
 
 SLOT_S = 300.0
-"""Coarser than the page's clock, for a thousand cameras: 13 slots of 221 numbers are 23 kB each."""
+"""Coarser than the page's clock, for a thousand cameras: 13 slots of 222 numbers are 23 kB each."""
 
 WHOLE = 101
 """Whole numbers of quality, 0 to 100: the places that a bar can be moved to."""
 
 _REASONS = (*(reason.value for reason in Reason), OTHER)
-_PLACE = {reason: place for place, reason in enumerate(_REASONS)}
+_PLACE = {reason: place for place, reason in enumerate(_REASONS, start=1)}
+_ACCEPTED, _UNSCORED = 0, 1 + len(_REASONS)
 
 
 class _Camera:
@@ -26,17 +27,18 @@ class _Camera:
     def __init__(self) -> None:
         self.quality = CountWindow(WHOLE, window_s=WINDOW_S, slot_s=SLOT_S)
         self.visits = CountWindow(WHOLE + 1, window_s=WINDOW_S, slot_s=SLOT_S)
-        self.verdicts = CountWindow(1 + len(_REASONS), window_s=WINDOW_S, slot_s=SLOT_S)
+        self.verdicts = CountWindow(_UNSCORED + 1, window_s=WINDOW_S, slot_s=SLOT_S)
 
     def snapshot(self, now_s: float) -> dict[str, Any]:
-        accepted, *rejected = self.verdicts.counts(now_s)
-        *visits, unscored = self.visits.counts(now_s)
+        accepted, *rejected, unscored = self.verdicts.counts(now_s)
+        *visits, visits_unscored = self.visits.counts(now_s)
         return {
             "quality": list(self.quality.counts(now_s)),
             "accepted": accepted,
             "reasons": {reason: count for reason, count in zip(_REASONS, rejected, strict=True) if count},
+            "unscored": unscored,
             "visits": visits,
-            "visits_unscored": unscored,
+            "visits_unscored": visits_unscored,
         }
 
 
@@ -67,9 +69,15 @@ class LastHour:
         with self._lock:
             if (camera := self._cameras.get(name)) is not None:
                 now_s = self._clock.monotonic_s()
-                camera.verdicts.add(0 if accepted else 1 + _PLACE.get(reason, _PLACE[OTHER]), now_s)
+                camera.verdicts.add(_ACCEPTED if accepted else _PLACE.get(reason, _PLACE[OTHER]), now_s)
                 if quality is not None:
                     camera.quality.add(_whole(quality), now_s)
+
+    def unscored(self, name: str) -> None:
+        """Count a face that nobody scored."""
+        with self._lock:
+            if (camera := self._cameras.get(name)) is not None:
+                camera.verdicts.add(_UNSCORED, self._clock.monotonic_s())
 
     def visit(self, name: str, best_quality: float | None) -> None:
         """Count a visit that ended by its best quality; None where no face of it was worth scoring."""
@@ -83,7 +91,8 @@ class LastHour:
 
         `quality` and `visits` are 101 counts each, of scored faces by the whole number of their quality and of visits
         by that of their best one; `visits_unscored` had none. `accepted` counts faces, `reasons` the rejected ones by
-        their decisive reason. A bar b lets the sum of `quality[b:]` through, duplicates apart.
+        their decisive reason, `unscored` those that nobody scored. A bar b
+        lets the sum of `quality[b:]` through, duplicates apart.
         """
         with self._lock:
             now_s = self._clock.monotonic_s()

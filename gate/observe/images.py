@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from gate.clock import Clock
-from gate.types import Frame, Image, JudgedFace
+from gate.types import Face, Frame, Image, JudgedFace, TrackedFace
 
 Encode = Callable[[Image, int], bytes]
 """(H, W, 3) uint8 RGB and a quality in 1..100 to a JPEG file."""
@@ -75,7 +75,7 @@ class _View:
 
     def __init__(self) -> None:
         self.waiting = 0
-        self.found: tuple[Frame, Sequence[JudgedFace]] | None = None
+        self.found: tuple[Frame, Sequence[JudgedFace], Sequence[TrackedFace]] | None = None
         self.made: bytes | None = None
         self.made_s = -float("inf")
 
@@ -99,18 +99,18 @@ class Images:
         self._views: dict[str, _View] = {}
         self._one_at_a_time = threading.Lock()
 
-    def looked(self, frame: Frame, faces: Sequence[JudgedFace]) -> None:
+    def looked(self, frame: Frame, judged: Sequence[JudgedFace], unscored: Sequence[TrackedFace]) -> None:
         """Keep the crops of a frame, and the frame itself where somebody waits for it."""
-        for judged in faces:
-            self._keep(judged)
+        for one in judged:
+            self._keep(one)
         # Read without the lock: a frame later is soon enough for somebody who has just begun to wait.
         view = self._views.get(frame.camera)
         if view is None or not view.waiting:
             return
         with self._seen:
             if view.waiting and view.found is None:
-                own = [judged for judged in faces if judged.face.sighting.seq == frame.seq]
-                view.found = (frame, own)
+                own = [one for one in judged if one.face.sighting.seq == frame.seq]
+                view.found = (frame, own, unscored)
                 self._seen.notify_all()
 
     def add_camera(self, camera: str) -> None:
@@ -175,7 +175,7 @@ class Images:
             if time.monotonic() - view.made_s > _FORGET_PREVIEW_S:
                 view.made = None
 
-    def _make(self, frame: Frame, faces: Sequence[JudgedFace]) -> bytes:
+    def _make(self, frame: Frame, judged: Sequence[JudgedFace], unscored: Sequence[TrackedFace]) -> bytes:
         import cv2
 
         shrink = min(1.0, PREVIEW_SIDE_PX / max(frame.width_px, frame.height_px))
@@ -185,7 +185,7 @@ class Images:
             "width": frame.width_px,
             "height": frame.height_px,
             "captured_ms": frame.captured_ms,
-            "faces": [_drawn(judged) for judged in faces[:MOST_FACES] if _can_be_drawn(judged)],
+            "faces": _drawn(judged, unscored),
             "jpeg": base64.b64encode(self._encode(small, _PREVIEW_QUALITY)).decode("ascii"),
         }
         return json.dumps(shown, allow_nan=False).encode()
@@ -231,18 +231,29 @@ class Images:
             del self._latest[kind]
 
 
-def _can_be_drawn(judged: JudgedFace) -> bool:
-    face = judged.face.tracked.face
+def _drawn(judged: Sequence[JudgedFace], unscored: Sequence[TrackedFace]) -> list[dict[str, Any]]:
+    """Faces as the page draws them, those with a verdict first."""
+    faces = [(one.face.tracked.face, _told(one)) for one in judged]
+    faces += [(tracked.face, {"verdict": "unscored", "quality": None, "reasons": []}) for tracked in unscored]
+    return [{**_outline(face), **told} for face, told in faces[:MOST_FACES] if _can_be_drawn(face)]
+
+
+def _told(judged: JudgedFace) -> dict[str, Any]:
+    quality = judged.face.quality
+    return {
+        "verdict": "accepted" if judged.verdict.accepted else "rejected",
+        "quality": None if quality is None else round(quality, 1),
+        "reasons": list(judged.verdict.reasons),
+    }
+
+
+def _can_be_drawn(face: Face) -> bool:
     return bool(np.isfinite(face.box_xywh).all() and np.isfinite(face.landmarks).all())
 
 
-def _drawn(judged: JudgedFace) -> dict[str, Any]:
-    """A face as the page draws it, in pixels of the full frame."""
-    face = judged.face.tracked.face
-    quality = judged.face.quality
+def _outline(face: Face) -> dict[str, Any]:
+    """Where a face is, in pixels of the full frame."""
     return {
         "box": [round(value, 1) for value in face.box_xywh.tolist()],
         "landmarks": [[round(value, 1) for value in point] for point in face.landmarks.tolist()],
-        "quality": None if quality is None else round(quality, 1),
-        "reasons": list(judged.verdict.reasons),
     }

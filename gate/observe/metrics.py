@@ -1,4 +1,4 @@
-"""Prometheus metrics: recording by typed methods, rendering without prometheus_client's own server.
+"""Prometheus metrics: recording by typed methods, and the text of a scrape.
 
 Label values come from closed sets. A camera is known after `add_camera` and forgotten after `forget_camera`; what a
 thread that outlives its camera still reports is not recorded, so a removed camera's series stay away.
@@ -9,18 +9,16 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
-from prometheus_client import Metric as Family
+from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
 from prometheus_client.exposition import generate_latest as render_text
 from prometheus_client.openmetrics.exposition import generate_latest as render_openmetrics
-from prometheus_client.registry import Collector
 
+from gate.observe.series import Distribution, Family, Number, Series, scrape
 from gate.observe.table import (
     DESIGN,
     EVENT_TYPES,
     OTHER,
     PREFIX,
-    MetricSpec,
     Outcome,
     Stage,
     VisitResult,
@@ -92,23 +90,20 @@ def _is_word(text: str) -> bool:
 
 
 class Metrics:
-    """Every metric of `gate.observe.table`, in a registry of its own; safe to use from every thread.
+    """Every metric of `gate.observe.table`; safe to use from every thread.
 
     Args:
-        registry: where to register; a fresh one by default.
         expected: closed sets of the other rooms.
         quality_bars: the gate's own quality thresholds (0..100); buckets are placed around them.
     """
 
     def __init__(
         self,
-        registry: CollectorRegistry | None = None,
         *,
         expected: Expected | None = None,
         quality_bars: Iterable[float] = (30.0,),
     ) -> None:
         expected = expected or Expected()
-        self.registry = registry or CollectorRegistry()
         self.table = design(quality_bars)
         self._lock = threading.Lock()
         self._cameras: dict[str, set[tuple[str, tuple[str, ...]]]] = {}
@@ -119,18 +114,12 @@ class Metrics:
         self._methods = _Words(expected.methods)
         self._method: str | None = None
         self._refresh: Callable[[], None] = lambda: None
-        self._metrics = {spec.name.removeprefix(PREFIX): self._create(spec) for spec in self.table}
+        self._metrics = {spec.name.removeprefix(PREFIX): Family(spec) for spec in self.table}
         self._per_camera = {spec.name.removeprefix(PREFIX) for spec in self.table if spec.per_camera}
-        ProcessCollector(registry=self.registry)
-        PlatformCollector(registry=self.registry)
+        self._process = CollectorRegistry()
+        ProcessCollector(registry=self._process)
+        PlatformCollector(registry=self._process)
         self._start_shared_series()
-
-    def _create(self, spec: MetricSpec) -> Counter | Gauge | Histogram:
-        if spec.kind == "counter":
-            return Counter(spec.name, spec.help, spec.labels, registry=self.registry)
-        if spec.kind == "gauge":
-            return Gauge(spec.name, spec.help, spec.labels, registry=self.registry)
-        return Histogram(spec.name, spec.help, spec.labels, registry=self.registry, buckets=spec.buckets)
 
     def _start_shared_series(self) -> None:
         for stage in Stage:
@@ -173,7 +162,7 @@ class Metrics:
         """Remove every series of a camera; an unknown one is no error."""
         with self._lock:
             for metric, values in self._cameras.pop(name, set()):
-                self._metrics[metric].remove(*values)
+                self._metrics[metric].forget(values)
 
     def frames(self, camera: str, outcome: Outcome | str, count: int = 1) -> None:
         """Count frames by what became of them."""
@@ -226,7 +215,7 @@ class Metrics:
             written = self._cameras.get(camera, set())
             if series in written:
                 written.remove(series)
-                self._metrics["quality_drift"].remove(camera)
+                self._metrics["quality_drift"].forget((camera,))
 
     def before_render(self, refresh: Callable[[], None]) -> None:
         """Call this before every scrape: what changes with time alone is brought up to date."""
@@ -324,23 +313,27 @@ class Metrics:
     def render(self, accept: str = "") -> tuple[bytes, str]:
         """The scrape and its content type; OpenMetrics when the `Accept` header asks for it."""
         self._refresh()
-        view = _WithoutCreated(self.registry)
-        if "application/openmetrics-text" in accept:
-            scrape: bytes = render_openmetrics(view)  # type: ignore[no-untyped-call]
-            return scrape, _OPENMETRICS
-        return render_text(view), _TEXT
+        openmetrics = "application/openmetrics-text" in accept
+        with self._lock:
+            families = [(family, family.all()) for family in self._metrics.values()]
+        # Written without the lock, so that a scrape keeps nobody waiting who counts.
+        ours = "".join(scrape(families, openmetrics=openmetrics)).encode()
+        if openmetrics:
+            process: bytes = render_openmetrics(self._process)  # type: ignore[no-untyped-call]
+            return ours + process, _OPENMETRICS
+        return ours + render_text(self._process), _TEXT
 
     def _count(self, metric: str, *values: str, by: float = 1) -> None:
         with self._lock:
             series = self._series(metric, values)
-            if isinstance(series, Counter):
-                series.inc(by)
+            if isinstance(series, Number):
+                series.value += by
 
     def _set(self, metric: str, value: float, *values: str) -> None:
         with self._lock:
             series = self._series(metric, values)
-            if isinstance(series, Gauge):
-                series.set(value)
+            if isinstance(series, Number):
+                series.value = float(value)
 
     def _observe(self, metric: str, value: float, *values: str) -> None:
         # One NaN would make the histogram's sum NaN for ever.
@@ -348,34 +341,18 @@ class Metrics:
             return
         with self._lock:
             series = self._series(metric, values)
-            if isinstance(series, Histogram):
+            if isinstance(series, Distribution):
                 series.observe(value)
 
     def _touch(self, metric: str, *values: str) -> None:
         with self._lock:
             self._series(metric, values)
 
-    def _series(self, metric: str, values: tuple[str, ...]) -> Counter | Gauge | Histogram | None:
+    def _series(self, metric: str, values: tuple[str, ...]) -> Series | None:
         """The series of these label values; None when its camera is not known. The lock is held."""
         if metric in self._per_camera:
             written = self._cameras.get(values[0])
             if written is None:
                 return None
             written.add((metric, values))
-        parent = self._metrics[metric]
-        return parent.labels(*values) if values else parent
-
-
-class _WithoutCreated(Collector):
-    """A registry without its `_created` series: they double the counters and nothing of ours asks for them.
-
-    prometheus_client can only switch them off for the whole process, which is not ours to decide.
-    """
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self._registry = registry
-
-    def collect(self) -> Iterable[Family]:
-        for family in self._registry.collect():
-            family.samples = [sample for sample in family.samples if not sample.name.endswith("_created")]
-            yield family
+        return self._metrics[metric].series(values)

@@ -214,6 +214,7 @@ class PipelineReport:
         """A face was left out: a score of it could not have changed what is published."""
         self._to.metrics.unscored(camera)
         self._to.tally.unscored(camera)
+        self._to.hour.unscored(camera)
 
     def visit(self, camera: str, result: VisitResult | str, *, best_quality: float | None = None) -> None:
         """A visit ended: `published`, or `unusable` when no face of it was; None where no face was worth scoring."""

@@ -1,5 +1,6 @@
 """The gate's own routes: metrics, liveness, readiness, status, page and what the page asks for."""
 
+import gzip
 import json
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -45,7 +46,10 @@ def build_routes(observer: Observer, access: Access) -> dict[str, Handler]:
 def _inside(observer: Observer) -> dict[str, Handler]:
     def scrape(request: Request) -> Response:
         body, content_type = observer.metrics.render(request.headers.get("accept", ""))
-        return Response(body, content_type)
+        if not _takes_gzip(request):
+            return Response(body, content_type, headers={"Vary": "Accept-Encoding"})
+        packed = gzip.compress(body, compresslevel=1)
+        return Response(packed, content_type, headers={"Vary": "Accept-Encoding", "Content-Encoding": "gzip"})
 
     def events(request: Request) -> Response:
         # A browser that comes back by itself says it in the header, a page that does in the query.
@@ -87,6 +91,12 @@ def _guarded(handler: Handler, access: Access) -> Handler:
         return handler(request) if access.allows(request) else access.refusal(request)
 
     return answer
+
+
+def _takes_gzip(request: Request) -> bool:
+    offers = request.headers.get("accept-encoding", "").replace(" ", "").lower().split(",")
+    # Who gives it a weight may mean 0; plain text suits everybody.
+    return "gzip" in offers
 
 
 def _asked(request: Request, name: str) -> list[str]:

@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 import yaml
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.cog.plugins import register_default_plugins
+from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from dashboards.generator.boards import BOARDS, EXCUSED
 from dashboards.generator.panel import Board, Panel
@@ -120,6 +123,44 @@ def test_a_dashboard_has_variables_links_and_panels_side_by_side(board: Board) -
         for y in range(place["y"], place["y"] + place["h"])
     ]
     assert len(cells) == len(set(cells)), "panels overlap"
+
+
+def not_known(written: dict[str, Any]) -> list[str]:
+    """What of a dashboard Grafana's own model of its schema does not read: it is lost or another value afterwards."""
+    register_default_plugins()
+    read = json.loads(JSONEncoder().encode(Dashboard.from_json(written)))
+    return list(_lost(written, read, ""))
+
+
+def _lost(written: Any, read: Any, place: str) -> Iterator[str]:
+    if isinstance(written, dict) and isinstance(read, dict):
+        for key, value in written.items():
+            yield from _lost(value, read.get(key), f"{place}/{key}")
+    elif isinstance(written, list) and isinstance(read, list) and len(written) == len(read):
+        for number, (one, other) in enumerate(zip(written, read, strict=True)):
+            yield from _lost(one, other, f"{place}/{number}")
+    elif written != read:
+        yield place
+
+
+@pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.uid)
+def test_grafana_knows_every_key_of_a_dashboard(board: Board) -> None:
+    written = json.loads((FOLDER / "grafana" / f"{board.uid}.json").read_text(encoding="utf-8"))
+    assert not_known(written) == []
+
+
+@pytest.mark.parametrize(
+    "where",
+    [(), ("panels", 1), ("panels", 1, "fieldConfig", "defaults"), ("panels", 1, "options"), ("templating", "list", 1)],
+    ids=str,
+)
+def test_a_key_that_grafana_does_not_know_is_found_wherever_it_stands(where: tuple[str | int, ...]) -> None:
+    written = json.loads((FOLDER / "grafana" / f"{BOARDS[0].uid}.json").read_text(encoding="utf-8"))
+    place: Any = written
+    for step in where:
+        place = place[step]
+    place["colour"] = "red"
+    assert not_known(written) == ["/".join(["", *map(str, where), "colour"])]
 
 
 def test_every_alert_has_a_section_of_the_runbook_and_a_unit_test() -> None:

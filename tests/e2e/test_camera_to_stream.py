@@ -132,5 +132,5 @@ def test_the_demo_accepts_and_rejects_faces_and_they_can_be_read_back(gate_comma
     command = [*gate_command, "demo", "--seconds", "30", "--port", str(free_port())]
     done = subprocess.run(command, timeout=150, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert re.search(r"[1-9]\d* faces accepted, [1-9]\d* rejected", done.stdout)
+    assert re.search(r"[1-9]\d* faces accepted, [1-9]\d* rejected \(.+\), \d+ not scored;", done.stdout)
     assert re.search(r"[1-9]\d* faces read back", done.stdout)

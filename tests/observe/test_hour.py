@@ -10,11 +10,13 @@ def test_an_hour_counts_faces_by_quality_and_by_what_became_of_them(fake_clock: 
     hour.face("door", accepted=False, reason=Reason.LOW_QUALITY.value, quality=12.0)
     hour.face("door", accepted=False, reason=Reason.YAW.value, quality=None)
     hour.face("door", accepted=False, reason="something new", quality=None)
+    for camera in ("door", "door", "nobody"):
+        hour.unscored(camera)
     hour.face("nobody", accepted=True, reason="", quality=50.0)
     seen = hour.snapshot()
     assert set(seen) == {"door"}
     assert {bar: count for bar, count in enumerate(seen["door"]["quality"]) if count} == {12: 1, 72: 1}
-    assert seen["door"]["accepted"] == 1
+    assert (seen["door"]["accepted"], seen["door"]["unscored"]) == (1, 2)
     assert seen["door"]["reasons"] == {"low_quality": 1, "yaw": 1, "other": 1}
 
 

@@ -1,4 +1,5 @@
 import contextlib
+import gzip
 import json
 import socket
 import threading
@@ -337,3 +338,13 @@ def test_status_is_json_metrics_are_text_and_the_root_is_the_page(gate_server: H
     assert "# TYPE facegate_frames_total counter" in body
     assert get(gate_server, "/metrics", "application/openmetrics-text")[2].endswith("# EOF\n")
     assert get(gate_server, "/")[1] == "text/html; charset=utf-8"
+
+
+@pytest.mark.parametrize(("offer", "packed"), [("gzip", True), ("deflate, GZIP", True), ("br", False), ("", False)])
+def test_a_scrape_is_compressed_for_whoever_takes_it(gate_server: HttpServer, offer: str, packed: bool) -> None:
+    request = f"GET /metrics HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: {offer}\r\n\r\n"
+    head, _, body = ask(gate_server, request.encode()).partition(b"\r\n\r\n")
+    assert (b"\r\nContent-Encoding: gzip" in head) == packed
+    assert b"\r\nVary: Accept-Encoding" in head
+    text = gzip.decompress(body) if packed else body
+    assert b"# TYPE facegate_frames_total counter" in text

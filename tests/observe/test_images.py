@@ -52,8 +52,8 @@ def shown(images: Images, kind: str, camera: str = "door") -> list[float | None]
 
 def test_the_best_of_each_person_is_shown_newest_first(images: Images) -> None:
     for track, quality in [(1, 50.0), (1, 71.23), (1, 60.0), (2, 44.0)]:
-        images.looked(frame(), [judged(frame(), track, quality)])
-    images.looked(frame(), [judged(frame(), 3, 12.0, "low_quality", "yaw")])
+        images.looked(frame(), [judged(frame(), track, quality)], [])
+    images.looked(frame(), [judged(frame(), 3, 12.0, "low_quality", "yaw")], [])
     assert shown(images, "accepted") == [44.0, 71.2]
     (rejected,) = images.latest(["door"])["door"]["rejected"]
     assert rejected["reasons"] == ["low_quality", "yaw"]
@@ -64,7 +64,7 @@ def test_the_best_of_each_person_is_shown_newest_first(images: Images) -> None:
 
 def test_of_faces_without_a_quality_the_present_one_is_shown(images: Images, fake_clock: FakeClock) -> None:
     for seq in range(30):
-        images.looked(frame(seq=seq), [judged(frame(seq=seq), 1, None, "too_small")])
+        images.looked(frame(seq=seq), [judged(frame(seq=seq), 1, None, "too_small")], [])
         fake_clock.advance(0.1)
     (crop,) = images.latest(["door"])["door"]["rejected"]
     assert crop["captured_ms"] == 1_700_000_000_020
@@ -74,15 +74,15 @@ def test_only_a_bounded_number_of_crops_is_kept(images: Images) -> None:
     for camera in range(CROPS // 2):
         for track in range(CROPS_A_KIND + 3):
             seen = frame(f"cam{camera}")
-            images.looked(seen, [judged(seen, track, 50.0), judged(seen, track, 10.0, "low_quality")])
+            images.looked(seen, [judged(seen, track, 50.0), judged(seen, track, 10.0, "low_quality")], [])
         assert len(images._crops) <= CROPS
         assert sum(len(crops) for crops in images._latest.values()) == len(images._crops)
     assert shown(images, "accepted", f"cam{camera}") == [50.0] * CROPS_A_KIND
 
 
 def test_crops_are_forgotten_after_an_hour_and_with_their_camera(images: Images, fake_clock: FakeClock) -> None:
-    images.looked(frame(), [judged(frame(), 1, 50.0)])
-    images.looked(frame("yard"), [judged(frame("yard"), 1, 50.0)])
+    images.looked(frame(), [judged(frame(), 1, 50.0)], [])
+    images.looked(frame("yard"), [judged(frame("yard"), 1, 50.0)], [])
     (crop,) = images.latest(["door"])["door"]["accepted"]
     images.forget_camera("yard")
     assert shown(images, "accepted", "yard") == []
@@ -105,15 +105,17 @@ def test_whoever_looks_gets_the_next_frame_small_with_its_faces(images: Images) 
     first, second = (watch(images, "door", answers) for _ in range(2))
     seen = frame(width=1920, height=1080)
     hidden = judged(seen, 2, 50.0, box=(float("nan"), 0, 1, 1))
-    images.looked(seen, [judged(seen, 1, 41.26, "yaw"), hidden])
+    left_out = judged(seen, 3, None, box=(200, 20, 30, 40)).face.tracked
+    images.looked(seen, [judged(seen, 1, 41.26, "yaw"), hidden], [left_out])
     first.join(10)
     second.join(10)
     assert answers[0] is not None
     assert answers[0] == answers[1]
     preview = json.loads(answers[0])
     assert (preview["width"], preview["height"]) == (1920, 1080)
-    (face,) = preview["faces"]
+    face, other = preview["faces"]
     assert (face["box"], face["quality"], face["reasons"]) == ([10, 20, 30, 40], 41.3, ["yaw"])
+    assert (face["verdict"], other["verdict"], other["box"]) == ("rejected", "unscored", [200, 20, 30, 40])
     assert decode_crop(base64.b64decode(preview["jpeg"])).shape == (360, PREVIEW_SIDE_PX, 3)
 
 
@@ -123,14 +125,14 @@ def test_nobody_looking_keeps_no_frame_and_encodes_nothing(fake_clock: FakeClock
 
     images = Images(fake_clock, encode)
     images.add_camera("door")
-    images.looked(frame(), [judged(frame(), 1, 50.0)])
+    images.looked(frame(), [judged(frame(), 1, 50.0)], [])
     assert images._views["door"].found is None
 
 
 def test_a_silent_or_unknown_camera_has_no_picture(images: Images) -> None:
     assert images.preview("nobody") is None
     assert images.preview("door") is None
-    images.looked(frame(), [])
+    images.looked(frame(), [], [])
     assert images._views["door"].found is None
 
 
@@ -156,7 +158,7 @@ def test_a_crop_that_is_not_there_is_not_found(images: Images, fake_clock: FakeC
 
 def test_crops_are_listed_and_fetched_by_the_page(images: Images, fake_clock: FakeClock) -> None:
     observer = Observer(fake_clock, images=images)
-    images.looked(frame(), [judged(frame(), 1, 50.0)])
+    images.looked(frame(), [judged(frame(), 1, 50.0)], [])
     status, body = get(observer, fake_clock, "/crops", "camera=door&camera=yard")
     assert status == 200
     (crop,) = json.loads(body)["door"]["accepted"]

@@ -1,10 +1,13 @@
 import base64
 import hashlib
 import re
+import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
+from itertools import count
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from playwright.sync_api import Browser, Page, ViewportSize, expect
@@ -15,10 +18,13 @@ from gate.observe.access import Access
 from gate.observe.answer import Response
 from gate.observe.drift import LEAST_FACES
 from gate.observe.http import HttpServer
+from gate.observe.images import Images
 from gate.observe.observer import Observer
 from gate.observe.page import load_page
 from gate.observe.routes import build_routes
+from gate.publish.jpeg import encode_crop
 from gate.reasons import Reason
+from gate.types import Face, Frame, JudgedFace, ScoredFace, Signals, TrackedFace, Verdict
 
 DESK: ViewportSize = {"width": 1280, "height": 800}
 PHONE: ViewportSize = {"width": 390, "height": 844}
@@ -69,6 +75,8 @@ def observer() -> Observer:
     for _ in range(3):
         observer.pipeline.face("door", accepted=False, reason=Reason.TOO_DARK, quality=None, method="")
     observer.pipeline.face("door", accepted=True, reason="", quality=77.4, method="serfiq")
+    for _ in range(1200):
+        observer.pipeline.unscored("door")
     known = Baseline("serfiq", "net@12345678", "2026-02-11", histogram_of([20.0] * 100), 10, ())
     observer.drift.watch("door", known)
     for _ in range(LEAST_FACES):
@@ -102,9 +110,83 @@ def test_a_browser_shows_cameras_reasons_and_what_is_wrong(page: Page) -> None:
     expect(door.locator(".reasons li")).to_have_text("too dark3")
     expect(door.locator("dl")).to_contain_text("Best quality77")
     expect(door.locator("dl")).to_contain_text("Latency p50321 ms")
+    expect(door.locator("dl")).to_contain_text("Not scored1,200")
+    expect(door.get_by_role("heading", name="faces accepted")).to_contain_text("1,200 not scored")
     expect(door).to_contain_text("quality drift 0 from the whole baseline")
     expect(page.get_by_role("button", name=HOSTILE)).to_be_visible()
     expect(page.locator("main img")).to_have_count(0)
+
+
+@pytest.mark.slow
+def test_a_camera_of_which_no_face_was_judged_says_how_many_were_not_scored(page: Page, observer: Observer) -> None:
+    observer.pipeline.unscored("lobby")
+    lobby = page.get_by_role("article", name="lobby")
+    heading = lobby.get_by_role("heading", name="no face judged in the last hour")
+    expect(heading).to_contain_text("1 not scored", timeout=10_000)
+    for camera in ("hall", "yard"):
+        observer.add_camera(camera)
+    page.get_by_role("button", name="Compact").click()
+    expect(lobby.locator("p.brief")).to_contain_text("1 not scored")
+
+
+def judged(frame: Frame, x: float, quality: float | None, *reasons: str) -> JudgedFace:
+    """A face of 120 by 160 pixels."""
+    points = np.array([[40, 60], [80, 60], [60, 85], [45, 115], [75, 115]], np.float32) + np.array([x, 200], np.float32)
+    face = ScoredFace(
+        sighting=frame.sighting,
+        tracked=TrackedFace(Face(np.array([x, 200, 120, 160], np.float32), points, 0.9), track=int(x)),
+        signals=Signals(*[0.0] * len(Signals.__dataclass_fields__)),
+        crop=np.full((112, 112, 3), 90, np.uint8),
+        quality=quality,
+        raw=quality,
+        method="serfiq",
+        model="",
+    )
+    return JudgedFace(face, Verdict(reasons))
+
+
+@contextmanager
+def looking(images: Images) -> Iterator[None]:
+    """An engine that sees three people at the door, scores two of them and leaves out the third."""
+    done = threading.Event()
+
+    def look() -> None:
+        for seq in count():
+            frame = Frame("door", seq, np.full((720, 1280, 3), 110, np.uint8), 1.0, 1_700_000_000_000)
+            faces = [judged(frame, 150, 77.4), judged(frame, 500, None, "too_dark")]
+            images.looked(frame, faces, [judged(frame, 850, None).face.tracked])
+            if done.wait(0.05):
+                return
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+@pytest.mark.slow
+def test_a_face_that_was_not_scored_has_a_quiet_box_of_its_own(browser: Browser) -> None:
+    images = Images(SystemClock(), encode_crop)
+    observer = Observer(SystemClock(), images=images)
+    observer.add_camera("door")
+    observer.capture.up("door")
+    routes = build_routes(observer, Access(SystemClock()))
+    with (
+        looking(images),
+        HttpServer("127.0.0.1", 0, routes) as server,
+        closing(browser.new_page(viewport=DESK)) as page,
+    ):
+        page.goto(server.url)
+        drawn = page.locator("figure g")
+        expect(drawn).to_have_text(["77", "too dark", "not scored"])
+        expect(drawn.nth(2).locator("circle")).to_have_count(5)
+        strokes = [one.evaluate("rect => getComputedStyle(rect).stroke") for one in drawn.locator("rect").all()]
+        assert len(set(strokes)) == 3
+        dashes = [one.evaluate("rect => getComputedStyle(rect).strokeDasharray") for one in drawn.locator("rect").all()]
+        assert dashes[:2] == ["none", "none"] != dashes[2:]
 
 
 @pytest.mark.slow

@@ -56,11 +56,12 @@ function showPreview(panel, preview) {
 
 function drawnFace(face, width) {
   const [x, y, w, h] = face.box;
-  const group = shape("g", {}, face.reasons.length ? "" : "ok");
+  const group = shape("g", {}, {accepted: "ok", unscored: "quiet"}[face.verdict]);
   const size = width / 30;
   const quality = face.quality === null ? "" : number(face.quality);
   const label = shape("text", {x, y: y > 1.3 * size ? y - size * .35 : y + h + size, "font-size": size});
-  label.textContent = [quality, face.reasons.length ? spoken(face.reasons[0]) : ""].filter(Boolean).join(" ");
+  const why = face.verdict === "unscored" ? "not scored" : spoken(face.reasons[0] || "");
+  label.textContent = [quality, why].filter(Boolean).join(" ");
   group.append(shape("rect", {x, y, width: Math.max(w, 0), height: Math.max(h, 0)}), label);
   for (const [cx, cy] of face.landmarks) group.append(shape("circle", {cx, cy, r: Math.max(w / 40, width / 400)}));
   return group;

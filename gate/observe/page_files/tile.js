@@ -1,8 +1,9 @@
 
 const FACTS = [
   ["fps", "Frames/s"], ["age", "Last frame"], ["dropped", "Dropped"],
-  ["p50", "Latency p50"], ["p95", "Latency p95"], ["best", "Best quality"],
-  ["visits", "Visits"], ["accepted", "Accepted"], ["rejected", "Rejected"],
+  ["p50", "Latency p50"], ["p95", "Latency p95"], ["p99", "Latency p99"],
+  ["visits", "Visits"], ["unusable", "Unusable"], ["best", "Best quality"],
+  ["accepted", "Accepted"], ["rejected", "Rejected"], ["unscored", "Not scored"],
 ];
 const STATES = {up: ["good", "● up"], lost: ["bad", "▲ lost"], connecting: ["wait", "◌ connecting"], ended: ["soft", "■ ended"]};
 const MOST_REASONS = 5;
@@ -25,15 +26,18 @@ function tile(name) {
     pair.append(node("dt", "", label), cells[key]);
     list.append(pair);
   }
-  const faces = cells.faces = node("section"), share = node("div", "share");
-  cells.shareText = node("h3");
+  const faces = cells.faces = node("section"), share = cells.share = node("div", "share");
+  const shareTitle = node("h3");
+  cells.shareText = node("span");
+  cells.unscoredText = node("span");
+  shareTitle.append(cells.shareText, cells.unscoredText);
   cells.good = node("i");
   cells.poor = node("i");
   cells.reasons = node("ul", "reasons");
   cells.faces.hidden = true;
   share.setAttribute("aria-hidden", "true");
   share.append(cells.good, cells.poor);
-  faces.append(cells.shareText, share, cells.reasons);
+  faces.append(shareTitle, share, cells.reasons);
   const panel = hourPanel(name);
   cells.drift = node("p", "hint");
   panel.element.append(cells.drift);
@@ -61,22 +65,25 @@ function showState(tile, camera) {
 
 function showCamera(tile, camera, nowMs) {
   const {cells} = tile;
-  const {accepted, rejected} = camera.faces;
+  const {accepted, rejected, unscored} = camera.faces;
   const age = camera.last_frame_ms === null ? "–" : span((nowMs - camera.last_frame_ms) / 1000);
   showState(tile, camera);
   const faces = accepted + rejected;
-  say(cells.brief, `${number(camera.fps, 1)} fps · ${age} · ${faces ? `${percent(accepted, faces)} accepted` : "no face"}`);
+  say(cells.brief, `${number(camera.fps, 1)} fps · ${age} · ${faces ? `${percent(accepted, faces)} accepted` : unscored ? `${number(unscored)} not scored` : "no face"}`);
   cells.briefShare.hidden = !faces;
   cells.briefGood.style.width = `${100 * accepted / Math.max(1, faces)}%`;
   say(cells.fps, number(camera.fps, 1));
   say(cells.age, age);
   say(cells.dropped, number(camera.frames.dropped));
   say(cells.visits, number(camera.visits.published + camera.visits.unusable));
+  say(cells.unusable, number(camera.visits.unusable));
   say(cells.accepted, number(accepted));
   say(cells.rejected, number(rejected));
+  say(cells.unscored, number(unscored));
   say(cells.best, number(camera.best_quality, 0));
   say(cells.p50, milliseconds(camera.latency_ms.p50));
   say(cells.p95, milliseconds(camera.latency_ms.p95));
+  say(cells.p99, milliseconds(camera.latency_ms.p99));
   setBar(tile.panel, camera.min_quality);
   showDrift(cells.drift, camera.quality_drift);
   if (!tile.pictures) return;
@@ -95,11 +102,12 @@ function showHour(tile, hour) {
   const rejected = sum(Object.values(hour.reasons)), faces = hour.accepted + rejected;
   tile.panel.hour = hour;
   drawHour(tile.panel);
-  cells.faces.hidden = !faces;
-  if (!faces) return;
-  say(cells.shareText, `${percent(hour.accepted, faces)} of ${number(faces)} faces accepted in the last hour`);
-  cells.good.style.width = `${100 * hour.accepted / faces}%`;
-  cells.poor.style.width = `${100 * rejected / faces}%`;
+  cells.faces.hidden = !faces && !hour.unscored;
+  say(cells.shareText, faces ? `${percent(hour.accepted, faces)} of ${number(faces)} faces accepted in the last hour` : "no face judged in the last hour");
+  say(cells.unscoredText, hour.unscored ? `${number(hour.unscored)} not scored` : "");
+  cells.share.hidden = !faces;
+  cells.good.style.width = `${100 * hour.accepted / Math.max(1, faces)}%`;
+  cells.poor.style.width = `${100 * rejected / Math.max(1, faces)}%`;
   showReasons(cells.reasons, hour.reasons, rejected);
 }
 

@@ -4,6 +4,7 @@ One core of an AMD EPYC, crops in batches of 8: the shipped regressor takes 6.3 
 and 13.5 with onnxruntime; YuNet on 640 x 360 takes 6.2 ms a frame with OpenVINO and 12 with OpenCV.
 """
 
+import functools
 import importlib.util
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias
@@ -94,12 +95,7 @@ class _OpenVinoNetwork:
     def __init__(
         self, path: Path, *, threads: int | None, input_shape: tuple[int, ...] | None, precision: Precision
     ) -> None:
-        try:
-            import openvino
-        except (ImportError, OSError) as error:
-            raise DeviceError(
-                f"openvino cannot be imported ({error}). Set backend: torch, or install it anew."
-            ) from None
+        core = _openvino_core()
         options: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
             # Its own default is bfloat16 on CPUs that have it, which changes scores in the third digit.
@@ -110,7 +106,6 @@ class _OpenVinoNetwork:
         if threads is not None:
             options["INFERENCE_NUM_THREADS"] = threads
         try:
-            core = openvino.Core()
             model = core.read_model(path)
             if input_shape is not None:
                 model.reshape(list(input_shape))
@@ -126,6 +121,21 @@ class _OpenVinoNetwork:
     def run(self, values: FloatArray) -> list[FloatArray]:
         answers = self._compiled(values)
         return [np.asarray(answers[output], dtype=np.float32) for output in self._compiled.outputs]
+
+
+@functools.cache
+def _openvino_core() -> Any:
+    """The one core of the process, which lives as long.
+
+    Each core's CPU plugin gives the thread a stack of its own for signals and takes it back in the end, to the one that
+    was there before. Of several cores that do not end in the reverse order the last leaves a stack that is no more, and
+    the next SIGTERM kills the process by SIGSEGV (OpenVINO 2026.4).
+    """
+    try:
+        import openvino
+    except (ImportError, OSError) as error:
+        raise DeviceError(f"openvino cannot be imported ({error}). Set backend: torch, or install it anew.") from None
+    return openvino.Core()
 
 
 class _OnnxRuntimeNetwork:

@@ -64,3 +64,22 @@ def test_openvino_opens_no_connection() -> None:
     )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "1"
+
+
+def test_signals_are_handled_after_networks_have_come_and_gone() -> None:
+    """OpenVINO gives the thread a stack for signals; one that is no more kills the process at the next SIGTERM."""
+    code = (
+        "import gc, mmap, os, signal\n"
+        "from gate.inference import open_network\n"
+        "from gate.weights.zoo import Zoo\n"
+        "path = Zoo().path('facegate-t-onnx')\n"
+        "networks = [open_network(path, 'openvino', threads=1) for _ in range(3)]\n"
+        "for place in (0, 1, 0):\n"
+        "    del networks[place]\n"
+        "    gc.collect()\n"
+        "kept = [mmap.mmap(-1, 65536, prot=mmap.PROT_READ) for _ in range(200)]\n"
+        "signal.signal(signal.SIGTERM, lambda *_: print('handled'))\n"
+        "os.kill(os.getpid(), signal.SIGTERM)\n"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout == "handled\n"

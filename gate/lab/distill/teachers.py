@@ -58,7 +58,7 @@ class Witness:
     def __init__(self, spec: str, device: str, seed: int) -> None:
         """`spec` as `gate evaluate --method` takes it; raises as `gate.quality.load_method`."""
         self._method = MethodRequest.parse(spec).load(device)
-        self.model = self._method.model
+        self.model = self._method.model or self._method.name
         self.name = f"witness {self.model}"
         self._seed = seed
         # Several threads make the pictures; a method is used by one at a time.

@@ -224,6 +224,7 @@ def test_labels_that_do_not_fit_the_recipe_are_told(
     assert "name them with --label" in told("--recipe", "ediffiqa-t")
     assert "leave out --label" in told("--label", "sharpness")
     assert "--teacher: recipe ediffiqa-t asks methods" in told("--recipe", "ediffiqa-t", "--teacher", "w600k-mbf", "x")
+    assert "--witness: recipe ediffiqa-t learns scores" in told("--recipe", "ediffiqa-t", "--witness", "serfiq", "x")
     assert "unknown recipe" in told("--recipe", "mine")
     assert "needs class centres" in told("--recipe", "ediffiqa-t", "--label", "sharpness", "--limit", "15")
 
@@ -300,12 +301,15 @@ def test_ours_is_trained_by_what_recognizers_say(
     teachers = ["--teacher", "tinyteachers:one", "tinyteachers:other"]
     out = tmp_path / "out"
     numbers = ["--set", "batch=8", "epochs=0.03", "--held-back", "0.3"]
-    assert main(arguments(tmp_path / "people", out, mobilefacenet_file, *teachers, *numbers)) == 0
+    witness = ["--witness", "sharpness"]
+    assert main(arguments(tmp_path / "people", out, mobilefacenet_file, *teachers, *witness, *numbers)) == 0
     card = (out / "model-card.md").read_text()
+    assert "- `sharpness`" in card
     assert "| spearman with labels |" in card
     assert "| spoilt below clean |" in card
     with np.load(out / "taught" / "00000000.npz") as said:
-        assert set(said) == {"one", "other", "start"}
+        assert set(said) == {"one", "other", "start", "witness sharpness"}
+        assert said["witness sharpness"].shape == (9 * 12 * 6, 1)
         assert len(said["one"]) == 9 * 12 * 6
     crops = np.random.default_rng(0).integers(0, 256, (2, 112, 112, 3), dtype=np.uint8)
     assert np.isfinite(load_method("ediffiqa-t", weights=out / "facegate.safetensors").raw(crops)).all()

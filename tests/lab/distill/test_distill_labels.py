@@ -109,6 +109,19 @@ def test_labels_from_recognizers_follow_the_quality_of_known_and_of_unknown_peop
     np.testing.assert_array_equal(labels, recognizers_labels(views, seed=0))
 
 
+def test_a_witness_helps_to_label_unknown_people_and_leaves_the_known_ones_alone() -> None:
+    material, samples, quality, teachers = world(people=24, each=12, known=16)
+    # Lengths that say little, so that there is something to help with.
+    noise = np.random.default_rng(5).uniform(0.3, 3, (len(samples), 1)).astype(np.float32)
+    views = {name: view(values * noise, material, samples) for name, values in teachers.items()}
+    witness = quality + np.random.default_rng(6).normal(0, 0.05, len(quality)).astype(np.float32)
+    known = material.identities[samples.index] != UNKNOWN
+    alone, helped = recognizers_labels(views, seed=0), recognizers_labels(views, [witness], seed=0)
+    clean = ~known & (samples.version == 0)
+    assert spearmanr(helped[clean], quality[clean])[0] > spearmanr(alone[clean], quality[clean])[0] + 0.1
+    assert (helped[known] == alone[known]).mean() > 0.9
+
+
 def test_a_picture_is_left_out_of_the_centre_that_it_is_measured_by() -> None:
     material, samples, _, teachers = world(people=2, each=12, known=2)
     embeddings = teachers["one"]

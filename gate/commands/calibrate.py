@@ -35,13 +35,13 @@ def run(args: argparse.Namespace) -> int:
     from gate.errors import QualityError
     from gate.lab.calibrate import add_to_file, calibrate, sample_crops
     from gate.quality import load_method
-    from gate.quality.torch_method import TorchMethod
+    from gate.quality.method import CalibratedMethod
 
     options = options_of(args.method, args.options)
     method = load_method(
         args.method, backbone=args.backbone, weights=args.weights, device=args.device, max_batch=32, **options
     )
-    if not isinstance(method, TorchMethod):
+    if not isinstance(method, CalibratedMethod):
         raise QualityError(f"{args.method} cannot be calibrated here.")
     crops = sample_crops(args.inputs, args.sample, args.seed)
     made = calibrate(method, crops, description=args.describe, seed=args.seed)

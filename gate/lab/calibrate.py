@@ -15,7 +15,7 @@ from gate.scoring.inputs import Item, open_sources
 from gate.types import CROP_SIDE_PX, Image
 
 if TYPE_CHECKING:
-    from gate.quality.torch_method import TorchMethod
+    from gate.quality.method import CalibratedMethod
 
 LEAST_CROPS = 100
 """A percentile of fewer crops is a guess."""
@@ -57,7 +57,7 @@ def _decoded(items: Iterator[Item]) -> Iterator[Image]:
             yield image
 
 
-def calibrate(method: "TorchMethod", crops: Image, *, description: str, seed: int) -> Calibration:
+def calibrate(method: "CalibratedMethod", crops: Image, *, description: str, seed: int) -> Calibration:
     """The map of `method` made from what it says about `crops`.
 
     Raises:

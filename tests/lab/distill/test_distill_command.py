@@ -224,7 +224,7 @@ def test_labels_that_do_not_fit_the_recipe_are_told(
     assert "name them with --label" in told("--recipe", "ediffiqa-t")
     assert "leave out --label" in told("--label", "sharpness")
     assert "--teacher: recipe ediffiqa-t asks methods" in told("--recipe", "ediffiqa-t", "--teacher", "w600k-mbf", "x")
-    assert "--witness: recipe ediffiqa-t learns scores" in told("--recipe", "ediffiqa-t", "--witness", "serfiq", "x")
+    assert "--witness: recipe ediffiqa-t learns scores" in told("--recipe", "ediffiqa-t", "--witness", "serfiq")
     assert "unknown recipe" in told("--recipe", "mine")
     assert "needs class centres" in told("--recipe", "ediffiqa-t", "--label", "sharpness", "--limit", "15")
 

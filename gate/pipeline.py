@@ -47,7 +47,7 @@ STEP_TIMEOUT_S = 0.2
 MAX_FAILURES_IN_A_ROW = 20
 """An engine that fails this often without one good step is broken for good."""
 
-_FRESH = 0.25
+FRESH_SHARE = 0.25
 """Share of `max_frame_age_s` that the steps of an engine which cannot keep up should take."""
 
 _MOST_OF_GAP = 0.99
@@ -138,7 +138,7 @@ class Pipeline:
         if self._shedding is None:
             return None
         ages_s = (state.rules.max_frame_age_s for state in self._cameras.values() if not state.lossless)
-        return self._shedding.frames_at_once(_FRESH * min(ages_s, default=math.inf))
+        return self._shedding.frames_at_once(FRESH_SHARE * min(ages_s, default=math.inf))
 
     def _weigh(self, taken: int, seconds: float) -> None:
         """Tell how the step went to who sheds load."""

@@ -77,9 +77,8 @@ def runs_table(runs: list[Run]) -> "Table":
         table.add_column(heading)
     for run in runs:
         latency = " / ".join("-" if value is None else f"{value:.0f}" for value in run.latency_ms.values())
-        kept_up = f"{run.looked_at_share:.0%}" + ("" if run.sustained else " (too many)")
         numbers = f"{run.cores:.2f}", f"{run.cpu_ms_a_frame:.1f}", latency, f"{run.peak_mb:.0f}"
-        table.add_row(str(run.cameras), f"{run.fps:g}", kept_up, *numbers)
+        table.add_row(str(run.cameras), f"{run.fps:g}", _kept_up(run), *numbers)
     return table
 
 
@@ -99,12 +98,15 @@ def outcomes_table(played: "Sequence[tuple[World, Outcome]]") -> "Table":
     ):
         table.add_column(heading)
     for world, outcome in played:
-        kept_up = f"{outcome.looked_at_share:.0%}" + ("" if outcome.sustained else " (too many)")
         latency = f"{outcome.latency_p50_ms:.0f} / {outcome.latency_p95_ms:.0f}"
         numbers = f"{outcome.cores_used:.2f} of {world.cores}", f"{outcome.frames_a_step:.1f}", latency
         lag = f"{outcome.decode_lag_p95_ms:.0f}"
-        table.add_row(str(world.cameras), f"{world.analysed_fps:g}", kept_up, *numbers, lag)
+        table.add_row(str(world.cameras), f"{world.analysed_fps:g}", _kept_up(outcome), *numbers, lag)
     return table
+
+
+def _kept_up(result: "Run | Outcome") -> str:
+    return f"{result.looked_at_share:.0%}" + ("" if result.sustained else " (too many)")
 
 
 def compared(old: Mapping[str, Any], new: Mapping[str, Any]) -> "Table":

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from gate.bench.running import SUSTAINED_SHARE
 from gate.bench.stages import StageTime
-
-SUSTAINED_SHARE = 0.98
+from gate.pipeline import FRESH_SHARE
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class World:
     """How long the engine waits for more frames after the first; the gate's own does not wait."""
 
     max_frame_age_s: float = 1.0
-    """The engine takes no more frames at once than it can look at within a quarter of this."""
+    """The engine takes no more frames at once than it can look at within `FRESH_SHARE` of this."""
 
     seconds: float = 20.0
 
@@ -105,7 +105,6 @@ class _Camera:
     slot_s: float | None = None
     """When the frame on its slot was decoded."""
 
-    arrived: int = 0
     due: float = 0.0
     """Pictures until the next one that is to be looked at."""
 
@@ -229,7 +228,7 @@ class _Play:
         world, costs = self._world, self._costs
         most = len(self._order)
         if self._step_s > 0:
-            most = max(1, min(most, int(0.25 * world.max_frame_age_s / self._step_s)))
+            most = max(1, min(most, int(FRESH_SHARE * world.max_frame_age_s / self._step_s)))
         self._taken = []
         faces = 0
         for number in [self._order.popleft() for _ in range(most)]:

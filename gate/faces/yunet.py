@@ -85,11 +85,16 @@ def faces_from_rows(
     )
 
 
+def check_there(weights: Path) -> None:
+    """Raise `WeightsError` that says what to do where there is no such file."""
+    if not weights.is_file():
+        raise WeightsError(f"YuNet weights not found at {weights}. Run `gate models pull yunet` or name another file.")
+
+
 def _create(weights: Path, size_wh: tuple[int, int], min_score: float, nms_iou: float) -> Any:
     import cv2
 
-    if not weights.is_file():
-        raise WeightsError(f"YuNet weights not found at {weights}. Run `gate models pull yunet` or name another file.")
+    check_there(weights)
     try:
         with _without_opencv_warnings():
             net = cv2.FaceDetectorYN.create(

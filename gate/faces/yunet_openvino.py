@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from gate.errors import WeightsError
 from gate.faces.shrink import shrink
-from gate.faces.yunet import MAX_CANDIDATES, faces_from_rows
+from gate.faces.yunet import MAX_CANDIDATES, check_there, faces_from_rows
 from gate.inference import Network, open_network
 from gate.types import Face, FloatArray, Image
 
@@ -45,10 +45,7 @@ class OpenVinoYuNet:
             WeightsError: the file is missing or is not a YuNet.
             DeviceError: OpenVINO cannot be imported.
         """
-        if not weights.is_file():
-            raise WeightsError(
-                f"YuNet weights not found at {weights}. Run `gate models pull yunet` or name another file."
-            )
+        check_there(weights)
         self._weights = weights
         self._min_score = min_score
         self._nms_iou = nms_iou

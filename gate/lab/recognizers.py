@@ -8,7 +8,8 @@ from urllib.parse import parse_qsl
 
 import numpy as np
 
-from gate.errors import DeviceError, QualityError
+from gate.errors import QualityError, WeightsError
+from gate.inference import open_session
 from gate.types import FloatArray, Image
 
 if TYPE_CHECKING:
@@ -108,9 +109,7 @@ class OnnxEmbedder:
 
     def embed(self, crops: Image) -> FloatArray:
         """See `Embedder.embed`."""
-        import torch
-
-        inputs = self._contract.normalise(torch.from_numpy(np.array(crops))).numpy()
+        inputs = self._contract.normalised(crops)
         on_cpu = self._session.get_providers()[0] == "CPUExecutionProvider"
         rows = self._rows or min(len(inputs), _ON_CPU if on_cpu else len(inputs))
         answers = [self._run(inputs[start : start + rows], rows) for start in range(0, len(inputs), rows)]
@@ -172,22 +171,12 @@ def _contract(spec: str, query: str, base: "InputContract") -> "InputContract":
 
 
 def _session(path: Path, device: str) -> Any:
+    import torch
+
     try:
-        import onnxruntime
-        import torch
-    except (ImportError, OSError) as error:
-        raise DeviceError(f"onnxruntime cannot be imported ({error}). Install it to run {path.name}.") from None
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 3
-    providers: list[Any] = ["CPUExecutionProvider"]
-    if device.startswith("cuda") and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
-        providers.insert(0, ("CUDAExecutionProvider", {"device_id": int(device.partition(":")[2] or 0)}))
-    try:
-        return onnxruntime.InferenceSession(str(path), options, providers=providers)
-    except Exception as error:
-        # onnxruntime raises its own unexported classes for a file that is no model.
-        raise QualityError(f"{path} cannot be run by onnxruntime: {str(error).splitlines()[0]}") from error
+        return open_session(path, device=device, threads=torch.get_num_threads())
+    except WeightsError as error:
+        raise QualityError(str(error)) from error
 
 
 def _input_of(session: Any, path: Path) -> tuple[str, int | None, int | None]:

@@ -3,7 +3,6 @@
 import importlib
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 from torch import nn
@@ -13,9 +12,7 @@ from gate.quality.backbone import DROPOUT_P, Backbone
 from gate.quality.contract import CONTRACTS, InputContract
 from gate.quality.names import nearest
 from gate.types import CROP_SIDE_PX
-
-if TYPE_CHECKING:
-    from gate.weights.zoo import Zoo
+from gate.weights.zoo import Zoo
 
 ARCHITECTURES = {
     "iresnet18": "gate.nets.iresnet:iresnet18",
@@ -49,7 +46,7 @@ def load_backbone(
     device: str = "cpu",
     *,
     weights: Path | str | None = None,
-    zoo: "Zoo | None" = None,
+    zoo: Zoo | None = None,
 ) -> Backbone:
     """Build a backbone from one line of configuration.
 
@@ -67,7 +64,7 @@ def load_backbone(
         WeightsError: the file is missing or belongs to another network.
     """
     if spec in _ZOO_NETWORKS:
-        shelf = _zoo_or_default(zoo)
+        shelf = zoo or Zoo()
         contract, dropout_p = zoo_contract(shelf, spec)
         path = Path(weights) if weights is not None else shelf.ensure(spec)
         return _from_state_dict(spec, _ZOO_NETWORKS[spec], path, contract, dropout_p=dropout_p, device=device)
@@ -123,7 +120,7 @@ def fill(net: nn.Module, path: Path) -> None:
     checkpoint.fit(state, net, str(path))
 
 
-def zoo_contract(zoo: "Zoo", name: str) -> tuple[InputContract, float]:
+def zoo_contract(zoo: Zoo, name: str) -> tuple[InputContract, float]:
     """Input contract and dropout of a zoo entry; raises `QualityError` for an entry that is no single network."""
     given = zoo.entry(name).contract
     if given is None:
@@ -177,12 +174,3 @@ def _from_function(spec: str, module: str, function: str, device: str) -> Backbo
             f"got {type(net).__name__} and {type(contract).__name__}"
         )
     return Backbone(function, net, contract, device=device, dropout_p=float(getattr(net, "dropout_p", DROPOUT_P)))
-
-
-def _zoo_or_default(zoo: "Zoo | None") -> "Zoo":
-    """The given zoo, else the one in the user's own folder."""
-    if zoo is not None:
-        return zoo
-    from gate.weights.zoo import Zoo, default_folder
-
-    return Zoo(default_folder())

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from gate.errors import DeviceError
-from gate.quality.calibration import CalibrationTable
 from gate.quality.device import free_bytes, is_out_of_memory
 from gate.quality.method import CPU_BATCH, CalibratedMethod, Crops, Seeds, checked_crops, seed_list
 from gate.types import FloatArray
@@ -32,17 +31,8 @@ class TorchMethod(CalibratedMethod):
     bytes_per_crop: int = 32 * 2**20
     """Working memory that one crop needs on the device, in bytes; subclasses state their own."""
 
-    def __init__(
-        self,
-        *,
-        name: str,
-        model: str,
-        device: str,
-        max_batch: int = 32,
-        calibration: CalibrationTable | None = None,
-    ) -> None:
-        super().__init__(name=name, model=model, device=device, max_batch=max_batch, calibration=calibration)
-        self.oom_count = 0
+    oom_count: int = 0
+    """How often memory ran out."""
 
     @abstractmethod
     def _raw_batch(self, crops: Tensor, seeds: list[int]) -> Tensor:

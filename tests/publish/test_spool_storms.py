@@ -195,6 +195,19 @@ def entry_argument(event: FaceEvent) -> str:
     return ",".join(f"{name}={value.hex()}" for name, value in encode(event).items())
 
 
+def emptied(backlog: SpooledBacklog) -> list[int]:
+    """Take and confirm everything, close it, and give the numbers of the faces in the order they came."""
+    left: list[int] = []
+    while len(backlog):
+        backlog.turn()
+        with backlog.changed:
+            batch = backlog.take(64, 10**9)
+            left += [waiting.event.seq for waiting in batch if isinstance(waiting.event, FaceEvent)]
+            backlog.confirm(batch, {})
+    backlog.close(1)
+    return left
+
+
 @pytest.mark.slow
 def test_a_writer_killed_at_any_moment_loses_nothing_that_it_had_accepted(tmp_path: Path, make_face: Make) -> None:
     rng = random.Random(11)
@@ -217,14 +230,7 @@ def test_a_writer_killed_at_any_moment_loses_nothing_that_it_had_accepted(tmp_pa
     backlog = SpooledBacklog(
         tmp_path / "spool", limits=SpoolLimits(max_bytes=10**9), clock=SystemClock(), observer=Quiet()
     )
-    left: list[int] = []
-    while len(backlog):
-        backlog.turn()
-        with backlog.changed:
-            batch = backlog.take(64, 10**9)
-            left += [waiting.event.seq for waiting in batch if isinstance(waiting.event, FaceEvent)]
-            backlog.confirm(batch, {})
-    backlog.close(1)
+    left = emptied(backlog)
     assert accepted - arriving <= set(left)
     assert left == sorted(set(left)), "in order, nothing twice"
 
@@ -319,13 +325,6 @@ def test_a_disk_that_is_truly_full_takes_everything_once_there_is_room(
     with contextlib.closing(sqlite3.connect(copy / "events.sqlite")) as database:
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     after = SpooledBacklog(copy, limits=limits, clock=SystemClock(), observer=observer)
-    left = []
-    while len(after):
-        after.turn()
-        with after.changed:
-            batch = after.take(64, 10**9)
-            left += [waiting.event.seq for waiting in batch if isinstance(waiting.event, FaceEvent)]
-            after.confirm(batch, {})
-    after.close(1)
+    left = emptied(after)
     assert left == list(range(200))
     assert observer.lost == 0
